@@ -1,0 +1,170 @@
+//! Configuration in two steps: `raw` mirrors the file, [`Config`] holds durations, URLs and
+//! secrets. Parsing has no effects: no DNS, no ports; the environment comes in as a map.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use regex::Regex;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::model::time::Millis;
+use crate::model::window::WindowSpec;
+
+/// The default address: loopback only, because the API names agents by id.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:10095";
+
+/// The effective configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the data come from.
+    pub source: SourceConfig,
+    /// What the pipeline does with them.
+    pub pipeline: PipelineConfig,
+    /// Where results are kept.
+    pub store: StoreConfig,
+    /// Records a batch of the queue's consumer.
+    pub batch_size: usize,
+    /// Per-agent series.
+    pub per_agent: PerAgent,
+    /// How results are served.
+    pub web: WebConfig,
+    /// The log.
+    pub log: LogConfig,
+}
+
+/// Where the data come from.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// Names the organisation in keys of the store and in queue subjects.
+    pub name: String,
+    /// Base URL of the API, without a trailing slash in its path.
+    pub api_url: Url,
+    /// Base URL of the login service.
+    pub login_url: Url,
+    /// OAuth client id.
+    pub client_id: String,
+    /// OAuth client secret.
+    pub client_secret: SecretString,
+}
+
+/// Everything that the pure pipeline is told.
+#[derive(Debug, Clone)]
+pub struct PipelineConfig {
+    /// The organisation's name; the phase of the cycle is a hash of it.
+    pub org: String,
+    /// `poll.interval`.
+    pub poll_interval: Millis,
+    /// `poll.timeout`, a request all in all.
+    pub poll_timeout: Millis,
+    /// `snapshot.min_coverage` in thousandths, so that the comparison is exact: 900 is 0.90.
+    pub min_coverage_per_mille: u32,
+    /// `snapshot.retry_backoff`.
+    pub retry_backoff: Millis,
+    /// `snapshot.cache_age`.
+    pub cache_age: Millis,
+    /// `breaker.failures`.
+    pub breaker_failures: u32,
+    /// `breaker.cooldown`.
+    pub breaker_cooldown: Millis,
+    /// `breaker.max_cooldown`.
+    pub breaker_max_cooldown: Millis,
+    /// `budget.requests_per_minute`.
+    pub requests_per_minute: u32,
+    /// `budget.max_in_flight`.
+    pub max_in_flight: u32,
+    /// `volatile.transitions`: more than this many within `volatile_within` is volatile.
+    pub volatile_transitions: u32,
+    /// `volatile.within`.
+    pub volatile_within: Millis,
+    /// `volatile.settle_cycles`.
+    pub settle_cycles: u32,
+    /// `stuck.after`.
+    pub stuck_after: Millis,
+    /// `stuck.recheck`.
+    pub stuck_recheck: Millis,
+    /// `divergence.interval`.
+    pub divergence_interval: Millis,
+    /// `divergence.sample`, 0 to 1.
+    pub divergence_sample: f64,
+    /// `divergence.max`, 0 to 1.
+    pub divergence_max: f64,
+    /// `registry.refresh`.
+    pub registry_refresh: Millis,
+    /// `queues.refresh`.
+    pub queues_refresh: Millis,
+    /// `queues.include`: a queue is kept if one matches its name; anchored at both ends.
+    pub queues_include: Vec<Regex>,
+    /// `queues.exclude`: and none of these does.
+    pub queues_exclude: Vec<Regex>,
+    /// `window.length` and `window.slide`.
+    pub window: WindowSpec,
+    /// `window.lateness`; `None`: auto (semantics.md §12.8).
+    pub lateness: Option<Millis>,
+    /// `window.gap_tolerance`; `None`: auto.
+    pub gap_tolerance: Option<Millis>,
+    /// `window.max_wait`.
+    pub max_wait: Millis,
+    /// `window.include_offline`.
+    pub include_offline: bool,
+    /// `stale_after`.
+    pub stale_after: Millis,
+}
+
+/// Where results are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The data directory.
+    pub path: PathBuf,
+    /// How long events and rows are kept.
+    pub retention: Millis,
+}
+
+/// `metrics.per_agent`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PerAgent {
+    /// No series of single agents.
+    Off,
+    /// By user id.
+    Id,
+}
+
+/// How results are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebConfig {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// Path of the metrics page.
+    pub telemetry_path: String,
+}
+
+/// The log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Least severe level written.
+    pub level: LogLevel,
+    /// Line format.
+    pub format: LogFormat,
+}
+
+/// `--log.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogLevel {
+    /// For someone who looks for a cause.
+    Debug,
+    /// Facts worth a line.
+    Info,
+    /// Look at it in working hours.
+    Warn,
+    /// Act.
+    Error,
+}
+
+/// `--log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// `ts=… level=… msg=…`.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}

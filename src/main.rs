@@ -1,0 +1,3 @@
+//! The binary: arguments, logging, exit codes, signals.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A simulated organisation that knows the truth.

@@ -1,0 +1,1 @@
+//! Believe a snapshot or not.

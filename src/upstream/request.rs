@@ -1,0 +1,191 @@
+//! What can be asked of the platform: pure descriptions, turned into HTTP by the client.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ids::{QueueId, UserId};
+
+/// Names a request between the pipeline and the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
+
+/// A call (status-api.md). Every variant is one HTTP request.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ApiRequest {
+    /// `POST {login}/oauth/token`: client credentials.
+    Login,
+    /// `GET /api/v2/users/statuses`: the bulk snapshot; pages count from 1, and only an answer
+    /// that is an object with `entities` has more than one.
+    Statuses {
+        /// Page number.
+        page: u32,
+    },
+    /// `GET /api/v2/routing/users/{userId}/state`.
+    RoutingState {
+        /// Whose.
+        user: UserId,
+    },
+    /// `GET /api/v2/users?state=active&pageSize=…&pageNumber=…`: the registry.
+    Users {
+        /// Page number.
+        page: u32,
+    },
+    /// `GET /api/v2/users/{userId}?expand=conversationSummary`: open interactions.
+    ConversationSummary {
+        /// Whose.
+        user: UserId,
+    },
+    /// `GET /api/v2/routing/queues?pageSize=…&pageNumber=…`.
+    Queues {
+        /// Page number.
+        page: u32,
+    },
+    /// `GET /api/v2/routing/queues/{queueId}/members?pageSize=…&pageNumber=…`.
+    QueueMembers {
+        /// Of which queue.
+        queue: QueueId,
+        /// Page number.
+        page: u32,
+    },
+}
+
+/// Users a page: the platform takes up to 500 (platform-api.md §2).
+pub const USERS_PAGE_SIZE: u32 = 500;
+/// Queues a page: 500 works (platform-api.md §2).
+pub const QUEUES_PAGE_SIZE: u32 = 500;
+/// Queue members a page: the platform refuses more than 100 (platform-api.md §2).
+pub const MEMBERS_PAGE_SIZE: u32 = 100;
+
+/// An endpoint as a template: the value of the label `endpoint`, never a raw path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    /// The token endpoint.
+    Token,
+    /// The bulk snapshot.
+    Statuses,
+    /// One user's routing state.
+    RoutingState,
+    /// The registry.
+    Users,
+    /// One user with open interactions.
+    User,
+    /// Queues.
+    Queues,
+    /// Members of a queue.
+    QueueMembers,
+}
+
+impl Endpoint {
+    /// Every endpoint.
+    pub const ALL: [Self; 7] = [
+        Self::Token,
+        Self::Statuses,
+        Self::RoutingState,
+        Self::Users,
+        Self::User,
+        Self::Queues,
+        Self::QueueMembers,
+    ];
+
+    /// The label value.
+    pub const fn template(self) -> &'static str {
+        match self {
+            Self::Token => "/oauth/token",
+            Self::Statuses => "/api/v2/users/statuses",
+            Self::RoutingState => "/api/v2/routing/users/{userId}/state",
+            Self::Users => "/api/v2/users",
+            Self::User => "/api/v2/users/{userId}",
+            Self::Queues => "/api/v2/routing/queues",
+            Self::QueueMembers => "/api/v2/routing/queues/{queueId}/members",
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.template())
+    }
+}
+
+impl ApiRequest {
+    /// The endpoint asked.
+    pub const fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Login => Endpoint::Token,
+            Self::Statuses { .. } => Endpoint::Statuses,
+            Self::RoutingState { .. } => Endpoint::RoutingState,
+            Self::Users { .. } => Endpoint::Users,
+            Self::ConversationSummary { .. } => Endpoint::User,
+            Self::Queues { .. } => Endpoint::Queues,
+            Self::QueueMembers { .. } => Endpoint::QueueMembers,
+        }
+    }
+
+    /// Path and query of a GET below the API's base URL; for [`Self::Login`] the path below the
+    /// login URL. Ids are percent-encoded.
+    pub fn path_and_query(&self) -> String {
+        match self {
+            Self::Login => "/oauth/token".to_owned(),
+            Self::Statuses { page: 1 } => "/api/v2/users/statuses".to_owned(),
+            Self::Statuses { page } => format!("/api/v2/users/statuses?pageNumber={page}"),
+            Self::RoutingState { user } => {
+                format!("/api/v2/routing/users/{}/state", encode(user.as_str()))
+            }
+            Self::Users { page } => {
+                format!("/api/v2/users?state=active&pageSize={USERS_PAGE_SIZE}&pageNumber={page}")
+            }
+            Self::ConversationSummary { user } => {
+                format!(
+                    "/api/v2/users/{}?expand=conversationSummary",
+                    encode(user.as_str())
+                )
+            }
+            Self::Queues { page } => {
+                format!("/api/v2/routing/queues?pageSize={QUEUES_PAGE_SIZE}&pageNumber={page}")
+            }
+            Self::QueueMembers { queue, page } => format!(
+                "/api/v2/routing/queues/{}/members?pageSize={MEMBERS_PAGE_SIZE}&pageNumber={page}",
+                encode(queue.as_str())
+            ),
+        }
+    }
+}
+
+/// Percent-encodes all but RFC 3986 unreserved characters, so that no id leaves its path segment.
+fn encode(segment: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(segment.len());
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}").expect("writing to a string cannot fail");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_cannot_leave_its_path_segment() {
+        let request = ApiRequest::RoutingState {
+            user: UserId::new("../a?b=c&é"),
+        };
+        assert_eq!(
+            request.path_and_query(),
+            "/api/v2/routing/users/%2E%2E%2Fa%3Fb%3Dc%26%C3%A9/state"
+        );
+    }
+
+    #[test]
+    fn templates_are_unique() {
+        let mut templates: Vec<_> = Endpoint::ALL.iter().map(|e| e.template()).collect();
+        templates.sort_unstable();
+        templates.dedup();
+        assert_eq!(templates.len(), Endpoint::ALL.len());
+    }
+}
