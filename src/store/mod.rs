@@ -1,1 +1,49 @@
-//! Rows in a database.
+//! Rows in a database, and the one way to read them back.
+
+use crate::model::ids::UserId;
+use crate::model::time::UnixMillis;
+use crate::model::window::WindowRow;
+
+/// Which rows to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowQuery {
+    /// Rows that start at or after this instant.
+    pub from: UnixMillis,
+    /// And before this one.
+    pub to: UnixMillis,
+    /// Of one agent, or of all.
+    pub user: Option<UserId>,
+    /// Where the last page ended, as that page said it.
+    pub cursor: Option<String>,
+    /// Rows at most.
+    pub limit: usize,
+}
+
+/// A page of rows, by (window start, agent).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WindowPage {
+    /// The rows.
+    pub rows: Vec<WindowRow>,
+    /// Where the next page begins; `None`: this was the last.
+    pub next: Option<String>,
+}
+
+/// Reads closed windows. Blocking: call it off the reactor.
+pub trait WindowReader: Send + Sync {
+    /// One page.
+    ///
+    /// # Errors
+    /// If the cursor is not one of ours, or the database does not answer.
+    fn windows(&self, query: &WindowQuery) -> Result<WindowPage, ReadError>;
+}
+
+/// Why rows could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The cursor was not made by this exporter.
+    #[error("the cursor is not one that this exporter gave")]
+    Cursor,
+    /// The database did not answer.
+    #[error("cannot read windows from the store")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

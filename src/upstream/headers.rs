@@ -1,0 +1,1 @@
+//! Rate and retry headers, judged: pure, total, bounded.
