@@ -1,0 +1,307 @@
+//! One agent: what is held of its past, how far it is confirmed and accrued, and what the bulk
+//! snapshot last said. Data and small questions; `reconcile` changes it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::event::Chain;
+use crate::model::ids::QueueId;
+use crate::model::state::{Presence, RoutingState, Source};
+use crate::model::time::{Millis, UnixMillis};
+use crate::model::timeline::{Segment, Segments, Tail};
+
+/// Segments held of one agent at most. Corrections reach back at most this far; the store keeps
+/// everything. Enough for the longest `routingStates` seen and for the volatility rule.
+pub const HISTORY_MAX: usize = 16;
+
+/// Segments that ended longer than this before the last confirmation are let go of, to bound
+/// memory; answers name only the most recent few.
+const HISTORY_AGE_MAX: Millis = Millis::from_secs(15 * 60);
+
+/// Segments kept whatever their age, so that a correction always finds its neighbours.
+const HISTORY_MIN: usize = 4;
+
+/// Membership versions held of one agent: accrual never looks further back than one hole.
+const MEMBERSHIPS_MAX: usize = 4;
+
+/// A segment as it is held: its start and what was said of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Start, by the platform's clock.
+    pub entered_at: UnixMillis,
+    /// The state.
+    pub state: RoutingState,
+    /// The platform's own word, if this version does not know the state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_state: Option<Arc<str>>,
+    /// The wrap-up code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrapup_code: Option<Arc<str>>,
+    /// Who said it.
+    pub source: Source,
+    /// 1, and one more with each correction.
+    pub revision: u32,
+    /// How its start is joined to the segment before.
+    pub chain: Chain,
+    /// When the answer that told it arrived, by our clock.
+    pub ingested_at: UnixMillis,
+}
+
+/// What the bulk snapshot says that decides whether a join is due (semantics.md §12.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BulkFact {
+    /// Routing availability as cached.
+    pub availability: RoutingState,
+    /// Last change of presence or availability.
+    pub last_modified: UnixMillis,
+}
+
+/// The queues of an agent from an instant on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// From this platform instant.
+    pub from: UnixMillis,
+    /// Sorted.
+    pub queues: Arc<[QueueId]>,
+}
+
+/// Held back as volatile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolatileHold {
+    /// Consecutive cycles with a routing confirmation and no transition.
+    pub settled_cycles: u32,
+    /// The cycle that was counted last.
+    #[serde(skip)]
+    pub counted_cycle: u64,
+}
+
+/// What stuck checks found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StuckCheck {
+    /// When the last check was asked, by the platform's clock.
+    pub asked_at: Option<UnixMillis>,
+    /// On call without any open interaction.
+    pub stuck: bool,
+}
+
+/// One agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Segments in order of start; the last is the current one. Empty: never joined.
+    pub history: Vec<Held>,
+    /// Segments before the first one held were let go of.
+    pub pruned: bool,
+    /// Committed UI presence, once a snapshot named the agent.
+    pub presence: Option<Presence>,
+    /// The bulk record in force when the last join was asked.
+    pub joined_with: Option<BulkFact>,
+    /// Latest platform instant for which an answer said what state the agent was in.
+    pub confirmed_until: Option<UnixMillis>,
+    /// The last snapshot confirmed it, so the next one moves it along with all the others.
+    pub follows_bulk: bool,
+    /// Latest platform instant for which an answer about this agent alone did.
+    pub routing_confirmed_at: Option<UnixMillis>,
+    /// Counters hold its time up to here.
+    pub accrued_until: Option<UnixMillis>,
+    /// Its windows are accounted for from here.
+    pub covered_from: Option<UnixMillis>,
+    /// Its counters are: the instant of the first evidence.
+    pub counted_from: Option<UnixMillis>,
+    /// Every window that ends at or before this is closed.
+    pub closed_until: Option<UnixMillis>,
+    /// Its queues, latest last.
+    pub memberships: Vec<Membership>,
+    /// Flagged volatile.
+    pub volatile: Option<VolatileHold>,
+    /// When the last answer about the agent arrived, by our clock.
+    pub ingested_at: UnixMillis,
+
+    /// The bulk record in force.
+    #[serde(skip)]
+    pub bulk: Option<BulkFact>,
+    /// Latest platform instant that a snapshot described it.
+    #[serde(skip)]
+    pub bulk_seen_at: Option<UnixMillis>,
+    /// A join is owed.
+    #[serde(skip)]
+    pub pending: bool,
+    /// A join has been asked; the bulk record in force at that moment.
+    #[serde(skip)]
+    pub asking: Option<Option<BulkFact>>,
+    /// Stuck checks.
+    #[serde(skip)]
+    pub stuck: StuckCheck,
+}
+
+impl Agent {
+    /// An agent of whom nothing is known yet.
+    pub fn new(queues: Membership) -> Self {
+        Self {
+            history: Vec::new(),
+            pruned: false,
+            presence: None,
+            joined_with: None,
+            confirmed_until: None,
+            follows_bulk: false,
+            routing_confirmed_at: None,
+            accrued_until: None,
+            covered_from: None,
+            counted_from: None,
+            closed_until: None,
+            memberships: vec![queues],
+            volatile: None,
+            ingested_at: UnixMillis(0),
+            bulk: None,
+            bulk_seen_at: None,
+            pending: false,
+            asking: None,
+            stuck: StuckCheck::default(),
+        }
+    }
+
+    /// The current segment.
+    pub fn current(&self) -> Option<&Held> {
+        self.history.last()
+    }
+
+    /// Whether routing has ever told a state.
+    pub fn joined(&self) -> bool {
+        !self.history.is_empty()
+    }
+
+    /// The queues of the agent now.
+    pub fn queues(&self) -> &Arc<[QueueId]> {
+        &self
+            .memberships
+            .last()
+            .expect("an agent is made with a membership and never loses its last one")
+            .queues
+    }
+
+    /// Moves the agent to other queues from `from` on; time before stays with the old ones.
+    pub fn move_to(&mut self, queues: Arc<[QueueId]>, from: UnixMillis) {
+        if *self.queues() == queues {
+            return;
+        }
+        // Until time is accrued, no account needs what the queues were before.
+        if self.accrued_until.is_none() {
+            self.memberships.clear();
+        }
+        self.memberships.push(Membership { from, queues });
+        if self.memberships.len() > MEMBERSHIPS_MAX {
+            self.memberships.remove(0);
+        }
+    }
+
+    /// The state that the live view shows, before staleness: the current segment's, or the bulk
+    /// availability of an agent that was never joined.
+    pub fn shown_state(&self) -> RoutingState {
+        match (self.current(), self.bulk) {
+            (Some(held), _) => held.state,
+            (None, Some(bulk)) => bulk.availability,
+            (None, None) => RoutingState::Unknown,
+        }
+    }
+
+    /// The held history as the timeline reads it.
+    pub fn segments(&self) -> Segments {
+        self.history
+            .iter()
+            .map(|held| {
+                (
+                    held.entered_at,
+                    Segment {
+                        state: held.state,
+                        chain: held.chain,
+                        estimated: false,
+                    },
+                )
+            })
+            .collect()
+    }
+
+    /// How far the last segment is confirmed.
+    pub fn tail(&self, tolerance: Millis) -> Option<Tail> {
+        self.confirmed_until.map(|confirmed_until| Tail {
+            confirmed_until,
+            tolerance,
+        })
+    }
+
+    /// Lets go of history that nothing will ask for again.
+    pub fn prune(&mut self) {
+        let Some(confirmed) = self.confirmed_until else {
+            return;
+        };
+        let needed_from = self
+            .accrued_until
+            .map_or(confirmed, |accrued| accrued.min(confirmed))
+            - HISTORY_AGE_MAX;
+        let old = self
+            .history
+            .windows(2)
+            .take_while(|pair| pair[1].entered_at < needed_from)
+            .count();
+        let spare = self.history.len().saturating_sub(HISTORY_MIN);
+        let surplus = self.history.len().saturating_sub(HISTORY_MAX);
+        let gone = old.min(spare).max(surplus);
+        if gone > 0 {
+            self.history.drain(..gone);
+            self.pruned = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(seconds: i64) -> Held {
+        Held {
+            entered_at: UnixMillis(seconds * 1_000),
+            state: RoutingState::Available,
+            raw_state: None,
+            wrapup_code: None,
+            source: Source::Routing,
+            revision: 1,
+            chain: Chain::Gap { known_until: None },
+            ingested_at: UnixMillis(0),
+        }
+    }
+
+    fn agent() -> Agent {
+        Agent::new(Membership {
+            from: UnixMillis(0),
+            queues: Arc::from([]),
+        })
+    }
+
+    #[test]
+    fn old_history_goes_but_recent_and_neighbouring_segments_stay() {
+        let mut agent = agent();
+        agent.history = (0..10).map(|k| held(k * 600)).collect();
+        agent.confirmed_until = Some(UnixMillis(5_500_000));
+        agent.accrued_until = agent.confirmed_until;
+        agent.prune();
+        // Needed from 4,600 s on: the segment from 4,200 reaches there, but four are always kept.
+        let kept: Vec<i64> = agent
+            .history
+            .iter()
+            .map(|h| h.entered_at.0 / 1_000)
+            .collect();
+        assert_eq!(kept, [3_600, 4_200, 4_800, 5_400]);
+        assert!(agent.pruned);
+    }
+
+    #[test]
+    fn time_before_a_move_stays_with_the_old_queues() {
+        let mut agent = agent();
+        agent.accrued_until = Some(UnixMillis(0));
+        let sales: Arc<[QueueId]> = Arc::from([QueueId::new("q1")]);
+        agent.move_to(Arc::clone(&sales), UnixMillis(50));
+        agent.move_to(Arc::clone(&sales), UnixMillis(90));
+        assert_eq!(agent.memberships.len(), 2);
+        assert_eq!(agent.queues(), &sales);
+    }
+}

@@ -1,0 +1,268 @@
+//! Queues and who serves them: names as label values, members as sets, replaced whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use crate::model::ids::{QueueId, UserId};
+
+/// Bytes of a label value at most (reliability.md §4.5).
+const LABEL_BYTES_MAX: usize = 128;
+
+/// Characters of a queue id that tell two queues of one name apart.
+const ID_HEAD_CHARS: usize = 8;
+
+/// Which queues are kept.
+#[derive(Debug, Clone, Default)]
+pub struct QueueFilter {
+    /// A queue is kept if one of these matches its name; none at all keeps every queue.
+    pub include: Vec<Regex>,
+    /// And none of these does.
+    pub exclude: Vec<Regex>,
+}
+
+impl QueueFilter {
+    fn keeps(&self, name: &str) -> bool {
+        let included = self.include.is_empty() || self.include.iter().any(|r| r.is_match(name));
+        included && !self.exclude.iter().any(|r| r.is_match(name))
+    }
+}
+
+/// Queues and members as last told.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    filter: QueueFilter,
+    queues: BTreeMap<QueueId, Queue>,
+    members: BTreeMap<QueueId, BTreeSet<UserId>>,
+    of_user: BTreeMap<UserId, BTreeSet<QueueId>>,
+}
+
+/// A queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// The platform's name.
+    pub name: Arc<str>,
+    /// The label value: unique in the organisation.
+    pub label: Arc<str>,
+}
+
+impl Directory {
+    /// An empty directory.
+    pub fn new(filter: QueueFilter) -> Self {
+        Self {
+            filter,
+            ..Self::default()
+        }
+    }
+
+    /// Replaces the list of queues; members of queues that stay are kept. Returns the users whose
+    /// queues changed because a queue vanished.
+    pub fn replace_queues(&mut self, listed: Vec<(QueueId, Arc<str>)>) -> BTreeSet<UserId> {
+        let kept: BTreeMap<QueueId, Arc<str>> = listed
+            .into_iter()
+            .filter(|(_, name)| self.filter.keeps(name))
+            .collect();
+        let mut moved = BTreeSet::new();
+        let gone: Vec<QueueId> = self
+            .members
+            .keys()
+            .filter(|queue| !kept.contains_key(*queue))
+            .cloned()
+            .collect();
+        for queue in gone {
+            moved.append(&mut self.replace_members(&queue, BTreeSet::new()));
+            self.members.remove(&queue);
+        }
+        self.queues = labelled(kept);
+        moved
+    }
+
+    /// Replaces the members of one queue. Returns the users who joined or left it.
+    pub fn replace_members(
+        &mut self,
+        queue: &QueueId,
+        members: BTreeSet<UserId>,
+    ) -> BTreeSet<UserId> {
+        let before = self.members.remove(queue).unwrap_or_default();
+        let moved: BTreeSet<UserId> = before.symmetric_difference(&members).cloned().collect();
+        for user in &moved {
+            let queues = self.of_user.entry(user.clone()).or_default();
+            if !queues.remove(queue) {
+                queues.insert(queue.clone());
+            }
+            if queues.is_empty() {
+                self.of_user.remove(user);
+            }
+        }
+        self.members.insert(queue.clone(), members);
+        moved
+    }
+
+    /// The queues of a user, sorted.
+    pub fn queues_of(&self, user: &UserId) -> Arc<[QueueId]> {
+        self.of_user
+            .get(user)
+            .map_or_else(|| Arc::from([]), |queues| queues.iter().cloned().collect())
+    }
+
+    /// Every queue, by id.
+    pub fn queues(&self) -> &BTreeMap<QueueId, Queue> {
+        &self.queues
+    }
+
+    /// Members of a queue as last told; empty while unknown.
+    pub fn members(&self, queue: &QueueId) -> impl Iterator<Item = &UserId> {
+        self.members.get(queue).into_iter().flatten()
+    }
+
+    /// Label values of some queues, sorted.
+    pub fn labels(&self, queues: &[QueueId]) -> Arc<[Arc<str>]> {
+        let mut labels: Vec<Arc<str>> = queues
+            .iter()
+            .filter_map(|queue| self.queues.get(queue))
+            .map(|queue| Arc::clone(&queue.label))
+            .collect();
+        labels.sort_unstable();
+        Arc::from(labels)
+    }
+}
+
+/// Gives each queue its label: the cleaned name, with the id's head where two would be equal.
+fn labelled(names: BTreeMap<QueueId, Arc<str>>) -> BTreeMap<QueueId, Queue> {
+    let mut uses: BTreeMap<String, u32> = BTreeMap::new();
+    for name in names.values() {
+        *uses.entry(clean_label(name)).or_default() += 1;
+    }
+    let mut taken = BTreeSet::new();
+    names
+        .into_iter()
+        .map(|(id, name)| {
+            let clean = clean_label(&name);
+            let shared = uses.get(&clean).is_some_and(|count| *count > 1);
+            let head: String = id.as_str().chars().take(ID_HEAD_CHARS).collect();
+            let mut label = if shared || clean.is_empty() {
+                format!("{clean} ({})", clean_label(&head))
+            } else {
+                clean
+            };
+            if !taken.insert(label.clone()) {
+                // Heads may be equal too; the whole id never is.
+                label = format!("{label} ({})", clean_label(id.as_str()));
+                taken.insert(label.clone());
+            }
+            let label = Arc::from(label);
+            (id, Queue { name, label })
+        })
+        .collect()
+}
+
+/// A text fit to be a label value: bounded, without control and bidirectional characters.
+pub fn clean_label(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.trim().chars() {
+        let c = if c.is_control() || is_bidirectional_control(c) {
+            ' '
+        } else {
+            c
+        };
+        if out.len() + c.len_utf8() > LABEL_BYTES_MAX {
+            break;
+        }
+        out.push(c);
+    }
+    out
+}
+
+fn is_bidirectional_control(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn users(ids: &[&str]) -> BTreeSet<UserId> {
+        ids.iter().map(|id| UserId::new(id)).collect()
+    }
+
+    fn directory(queues: &[(&str, &str)]) -> Directory {
+        let mut directory = Directory::default();
+        directory.replace_queues(
+            queues
+                .iter()
+                .map(|(id, name)| (QueueId::new(id), Arc::from(*name)))
+                .collect(),
+        );
+        directory
+    }
+
+    fn labels(directory: &Directory) -> Vec<&str> {
+        directory.queues().values().map(|q| &*q.label).collect()
+    }
+
+    #[test]
+    fn queues_of_one_name_get_the_heads_of_their_ids() {
+        let directory = directory(&[
+            ("aaaaaaaa-1", "Sales"),
+            ("bbbbbbbb-2", "Sales"),
+            ("c", "IT"),
+        ]);
+        assert_eq!(
+            labels(&directory),
+            ["Sales (aaaaaaaa)", "Sales (bbbbbbbb)", "IT"]
+        );
+    }
+
+    #[test]
+    fn labels_are_unique_even_when_heads_are_equal_or_names_empty() {
+        let directory = directory(&[
+            ("aaaaaaaa-1", "S"),
+            ("aaaaaaaa-2", "S"),
+            ("x", ""),
+            ("y", " "),
+        ]);
+        let labels: BTreeSet<&str> = labels(&directory).into_iter().collect();
+        assert_eq!(labels.len(), 4);
+    }
+
+    #[test]
+    fn long_and_hostile_names_are_cut_and_cleaned() {
+        assert_eq!(clean_label("a\nb\u{202e}c"), "a b c");
+        let long = clean_label(&"é".repeat(500));
+        assert!(long.len() <= LABEL_BYTES_MAX && long.ends_with('é'));
+    }
+
+    #[test]
+    fn members_move_and_vanish_with_their_queue() {
+        let mut directory = directory(&[("q1", "One"), ("q2", "Two")]);
+        let (q1, q2) = (QueueId::new("q1"), QueueId::new("q2"));
+        assert_eq!(
+            directory.replace_members(&q1, users(&["a", "b"])),
+            users(&["a", "b"])
+        );
+        assert_eq!(
+            directory.replace_members(&q1, users(&["b", "c"])),
+            users(&["a", "c"])
+        );
+        directory.replace_members(&q2, users(&["b"]));
+        assert_eq!(
+            *directory.queues_of(&UserId::new("b")),
+            [q1.clone(), q2.clone()]
+        );
+        assert!(directory.queues_of(&UserId::new("a")).is_empty());
+        let moved = directory.replace_queues(vec![(q2.clone(), Arc::from("Two"))]);
+        assert_eq!(moved, users(&["b", "c"]));
+        assert_eq!(*directory.queues_of(&UserId::new("b")), [q2]);
+    }
+
+    #[test]
+    fn the_filter_keeps_what_is_included_and_not_excluded() {
+        let filter = QueueFilter {
+            include: vec![Regex::new("^Sales.*$").unwrap()],
+            exclude: vec![Regex::new("^.*Test$").unwrap()],
+        };
+        assert!(filter.keeps("Sales_US") && !filter.keeps("Sales Test") && !filter.keeps("IT"));
+    }
+}
