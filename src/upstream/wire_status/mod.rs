@@ -5,15 +5,15 @@
 //! error. Of duplicate keys the last one counts. A byte order mark is skipped. Nothing here
 //! knows what time it is, follows an address, or keeps more of a text than its limit.
 
-mod document;
-mod error;
-mod failure;
-mod listings;
-mod login;
-mod routing;
-mod scalar;
+mod error; //    why an answer cannot be read
+mod scalar; //   one value, whatever its type
+mod document; // objects and arrays of them
 mod statuses;
+mod routing;
+mod listings;
 mod summary;
+mod login;
+mod failure;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +21,7 @@ mod tests;
 pub use error::WireError;
 pub use failure::{PlatformError, error_body};
 pub use listings::{LISTING_ROWS_MAX, members, queues, users};
-pub(super) use login::{GrantRefusal, grant};
+pub(super) use login::grant;
 pub use login::{TOKEN_LIFETIME_MAX, TOKEN_LIFETIME_MIN, TokenLifetime, login};
 pub use routing::{ROUTING_ENTRIES_MAX, routing_states};
 pub use scalar::ID_LENGTH_MAX;
