@@ -1,7 +1,15 @@
 //! The platform's side of the wire: what can be asked, how answers are read, and the client that
 //! carries both. Requests and parsers are pure; only `client` touches the network.
+//!
+//! The flow: [`request::ApiRequest`] -> [`client::Client::send`] -> [`response::Answer`] ->
+//! [`wire_status`] and [`headers`] -> the values of [`wire`].
 
-pub mod headers;
-pub mod request;
-pub mod response;
-pub mod wire;
+pub mod request; //     what can be asked
+pub mod response; //    what comes back
+pub mod headers; //     when to ask again
+pub mod wire; //        what answers mean
+pub mod wire_status; // how they are read
+mod oauth; //           credentials and the token
+pub mod client; //      carries both
+
+pub use client::{Client, ClientError, RequestObserver};
