@@ -133,8 +133,11 @@ impl Auth {
             self.refuse(now);
             return false;
         }
-        self.refusals = 0;
-        true
+        // The token died while new logins are being refused: their back-off goes on.
+        if !self.refused {
+            self.refusals = 0;
+        }
+        !self.refused
     }
 
     /// The API answered a request sent with the token of `generation_used` with a success: that
@@ -327,6 +330,19 @@ mod tests {
         auth.login_started(now);
         auth.login_ok(Millis::from_secs(300), now);
         assert!(auth.usable(now));
+    }
+
+    #[test]
+    fn a_token_that_dies_while_logins_are_refused_does_not_reset_the_back_off() {
+        let mut auth = logged_in(300);
+        auth.login_failed(true, at(240));
+        assert!(auth.usable(at(241)), "the old token works on");
+        assert_eq!(auth.state(), AuthState::Refused);
+        assert!(!auth.unauthorised(1, at(250)));
+        assert!(!auth.usable(at(250)));
+        assert_eq!(auth.next_deadline(), Some(at(270)));
+        auth.login_failed(true, at(270));
+        assert_eq!(auth.next_deadline(), Some(at(330)));
     }
 
     #[test]

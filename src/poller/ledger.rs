@@ -156,3 +156,61 @@ impl Ledger {
         entry.at + self.window
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Millis = Millis(100);
+
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::new(WINDOW);
+        ledger.record(Class::Other, 2, Monotonic(0));
+        ledger.record(Class::Snapshot, 5, Monotonic(10));
+        ledger.record(Class::Foreign, 3, Monotonic(10));
+        ledger.record(Class::Upkeep, 1, Monotonic(40));
+        ledger
+    }
+
+    #[test]
+    fn a_request_counts_until_the_window_has_passed() {
+        let ledger = ledger();
+        for (now, total) in [(40, 11), (99, 11), (100, 9), (109, 9), (110, 1), (140, 0)] {
+            assert_eq!(ledger.used(Monotonic(now)).total(), total, "at {now}");
+        }
+        assert_eq!(ledger.since(Monotonic(10)), 9);
+        assert_eq!(ledger.since(Monotonic(11)), 1);
+    }
+
+    #[test]
+    fn the_first_instant_with_room_is_an_expiry_or_now() {
+        let ledger = ledger();
+        let first = |from, most| ledger.first(Monotonic(from), |used| used.total() <= most);
+        assert_eq!(first(50, 11), Some(Monotonic(50)));
+        assert_eq!(first(50, 9), Some(Monotonic(100)));
+        assert_eq!(first(50, 8), Some(Monotonic(110)));
+        assert_eq!(first(120, 8), Some(Monotonic(120)));
+        assert_eq!(first(50, 0), Some(Monotonic(140)));
+        assert_eq!(ledger.first(Monotonic(50), |_| false), None);
+    }
+
+    #[test]
+    fn what_was_never_sent_is_taken_back_and_no_more() {
+        let mut ledger = ledger();
+        assert_eq!(ledger.withdraw(Class::Snapshot, 4, Monotonic(10)), 4);
+        assert_eq!(ledger.withdraw(Class::Snapshot, 4, Monotonic(10)), 1);
+        assert_eq!(ledger.withdraw(Class::Other, 4, Monotonic(10)), 0);
+        assert_eq!(ledger.used(Monotonic(50)).total(), 6);
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_window() {
+        let mut ledger = Ledger::new(WINDOW);
+        for now in 0..10_000 {
+            ledger.record(Class::Other, 1, Monotonic(now));
+            ledger.record(Class::Other, 1, Monotonic(now));
+        }
+        assert_eq!(ledger.entries.len(), 100);
+        assert_eq!(ledger.used(Monotonic(9_999)).total(), 200);
+    }
+}

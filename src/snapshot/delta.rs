@@ -117,6 +117,12 @@ mod tests {
         assert_eq!(told("Away", OnCall, 11), (true, 6, 4));
         assert_eq!(told("Away", OnCall, 10), (false, 7, 4), "older and equal");
         assert_eq!(told("Away", OnCall, 11), (false, 8, 4), "back again");
+        assert_eq!(
+            told("Away", Available, 5),
+            (true, 9, 5),
+            "older and different"
+        );
+        assert_eq!(told("Away", Available, 11), (false, 10, 5), "no news");
     }
 
     #[test]

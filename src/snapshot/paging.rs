@@ -6,8 +6,9 @@
 
 use crate::upstream::wire::Paging;
 
-/// No listing has more pages: 500 pages of 500 are 250,000 agents, more than twice what the
-/// budget can scan in five minutes. Beyond it the platform repeats itself; the listing is refused.
+/// No listing has more pages: 500 pages of 500 are 250,000 agents, more than twice the largest
+/// organisation that the exporter is sized for. Beyond it the platform repeats itself, and the
+/// listing is refused.
 pub const PAGES_MAX: u32 = 500;
 
 /// What comes after a page.

@@ -80,7 +80,7 @@ impl Registry {
     /// Knows nobody; refreshed at once, then every `refresh`.
     pub fn new(refresh: Millis) -> Self {
         Self {
-            refresh: refresh.max(REQUESTED_EVERY),
+            refresh: Millis(refresh.0.max(1)),
             ids: BTreeSet::new(),
             collecting: None,
             suspected: None,
@@ -137,6 +137,7 @@ impl Registry {
             } else {
                 FIRST_RETRY
             };
+            let wait = wait.min(self.refresh);
             self.next = self.begun_at.map(|begun| begun + wait);
         }
     }
@@ -191,11 +192,8 @@ impl Registry {
         if ids.is_empty() {
             return RegistryChange::Empty;
         }
-        let wait = if self.again {
-            REQUESTED_EVERY
-        } else {
-            self.refresh
-        };
+        let soon = self.again.then_some(REQUESTED_EVERY);
+        let wait = soon.map_or(self.refresh, |soon| soon.min(self.refresh));
         self.next = self.begun_at.map(|begun| begun + wait);
         let shrunk = ids.intersection(&self.ids).count() * 2 < self.ids.len();
         let confirmed = self.suspected.take().is_some_and(|s| agree(&s, &ids));

@@ -134,6 +134,25 @@ fn a_scan_is_admitted_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_scan_of_almost_the_whole_allowance_finds_room() {
+    let mut budget = Budget::new(20, 8);
+    budget.set_snapshot_cost(19);
+    assert_eq!(fill(&mut budget, Priority::Check, at(0)), 1);
+    assert!(budget.admit(Priority::Snapshot, 19, at(0)));
+    assert_eq!(budget.remaining(at(0)), 0);
+}
+
+#[test]
+fn fewer_snapshots_a_minute_leave_more_to_the_rest() {
+    let mut budget = Budget::new(300, 8);
+    budget.set_snapshot_cost(40);
+    // Five times 40 are 200 of 300; 85 % of the rest.
+    assert_eq!(fill(&mut budget.clone(), Priority::Changed, at(0)), 85);
+    budget.set_snapshot_interval(Millis::from_secs(61));
+    assert_eq!(fill(&mut budget, Priority::Changed, at(0)), 221);
+}
+
+#[test]
 fn places_in_flight_are_bounded_and_one_is_kept_for_the_snapshot() {
     let mut budget = Budget::new(300, 3);
     assert!(budget.admit(Priority::Changed, 1, at(0)));
@@ -200,6 +219,20 @@ fn headers_lower_the_allowance_and_reveal_foreign_use() {
     assert_eq!(budget.remaining(at(81)), 180);
     budget.observe(&reading(0, 600, 60), at(120));
     assert_eq!(budget.allowance(), 300, "never above the configuration");
+}
+
+#[test]
+fn a_reset_rounded_up_does_not_make_our_own_requests_foreign() {
+    let mut budget = Budget::new(300, 8);
+    let reading = |count| RateReading {
+        count: Some(count),
+        allowed: None,
+        reset: Some(MINUTE),
+    };
+    assert_eq!(fill(&mut budget, Priority::Changed, at(100)), 250);
+    budget.observe(&reading(250), at(100));
+    budget.observe(&reading(250), Monotonic(101_900));
+    assert_eq!(budget.remaining(at(102)), 50);
 }
 
 #[test]
