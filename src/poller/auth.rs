@@ -24,6 +24,9 @@ const REFUSED: (Millis, Millis) = (Millis::from_secs(30), Millis::from_secs(600)
 /// A 401 this soon after the login that an earlier 401 asked for is a refusal, not an expiry.
 const FRESH: Millis = Millis::from_secs(60);
 
+/// Before any reading of the clock, yet so that the span to one can be computed.
+const AT_ONCE: Monotonic = Monotonic(i64::MIN / 4);
+
 const _: () = assert!(REFRESH_PERCENT_MIN < REFRESH_PERCENT && REFRESH_PERCENT < 100);
 const _: () = assert!(LIFE_MIN.0 * REFRESH_PERCENT_MIN / 100 >= REFUSED.0.0);
 
@@ -181,7 +184,7 @@ impl Auth {
         if self.login_in_flight {
             return None;
         }
-        let wanted = self.token.map_or(Monotonic(i64::MIN), |t| t.refresh_at);
+        let wanted = self.token.map_or(AT_ONCE, |t| t.refresh_at);
         Some(self.not_before.map_or(wanted, |at| at.max(wanted)))
     }
 

@@ -21,6 +21,9 @@ const FIRST_RETRY: Millis = Millis::from_secs(10);
 /// people come and go in the minutes between.
 const AGREEMENT_PERCENT: usize = 90;
 
+/// Before any reading of the clock, yet so that the span to one can be computed.
+const AT_ONCE: Monotonic = Monotonic(i64::MIN / 4);
+
 const _: () = assert!(FIRST_RETRY.0 < REQUESTED_EVERY.0);
 const _: () = assert!(AGREEMENT_PERCENT > 50 && AGREEMENT_PERCENT <= 100);
 
@@ -172,7 +175,7 @@ impl Registry {
         if self.collecting.is_some() {
             return None;
         }
-        Some(self.next.unwrap_or(Monotonic(i64::MIN)))
+        Some(self.next.unwrap_or(AT_ONCE))
     }
 
     /// Something does not fit the registry (strangers, a coverage rejection): refresh soon, at
