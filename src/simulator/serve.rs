@@ -40,6 +40,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const DRIP_BYTES: usize = 64;
 /// … one in this time: 100 kB take a quarter of an hour.
 const DRIP_PAUSE: Duration = Duration::from_millis(500);
+/// Before a body is cut: hyper discards what it has not sent when a body fails.
+const CUT_PAUSE: Duration = Duration::from_millis(50);
 
 type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -190,9 +192,18 @@ fn drip(body: Bytes) -> AnswerBody {
 
 /// Half of the body, then an error, upon which hyper closes the connection.
 fn cut(body: &Bytes) -> AnswerBody {
-    let half = Ok(Frame::data(body.slice(..body.len() / 2)));
-    let end = Err(io::Error::from(io::ErrorKind::ConnectionAborted));
-    StreamBody::new(stream::iter([half, end])).boxed_unsync()
+    let half = body.slice(..body.len() / 2);
+    let pieces = stream::unfold(Some(half), |half| async move {
+        match half {
+            Some(half) if !half.is_empty() => Some((Ok(Frame::data(half)), Some(Bytes::new()))),
+            Some(_) => {
+                tokio::time::sleep(CUT_PAUSE).await;
+                Some((Err(io::Error::from(io::ErrorKind::ConnectionAborted)), None))
+            }
+            None => None,
+        }
+    });
+    StreamBody::new(pieces).boxed_unsync()
 }
 
 fn compress(body: &Bytes) -> Bytes {

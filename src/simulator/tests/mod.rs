@@ -121,11 +121,6 @@ impl Client {
     fn pass(&mut self, seconds: i64) {
         self.now = self.now + Millis::from_secs(seconds);
     }
-
-    /// Moves on until the minute's requests are forgotten.
-    fn rest(&mut self) {
-        self.pass(60);
-    }
 }
 
 fn text(value: &Value) -> &str {
