@@ -37,6 +37,9 @@ const OPENING_MS: i64 = 10 * 3_600_000;
 /// How much past is made up before the origin: a day and a half, so that every agent has been
 /// through a shift.
 const PAST_MS: i64 = DAY_MS * 3 / 2;
+/// But never less than this, so that a platform whose clock is behind by a day still has a past.
+/// At a high tempo everybody is offline at first: a long wait costs nothing.
+const PAST_MIN_MS: i64 = super::faults::CLOCK_SKEW_MAX.0 + 3_600_000;
 
 // Medians in ms at tempo 1, and the sigma of the log-normal. Orders of magnitude of voice work:
 // calls of some minutes, of which one in fifty passes a quarter of an hour.
@@ -118,7 +121,7 @@ impl Timeline {
             OPENING_MS
         };
         let midnight = origin.0 as f64 - time_of_day as f64 / spec.tempo;
-        let past = (PAST_MS as f64 / spec.tempo) as i64;
+        let past = ((PAST_MS as f64 / spec.tempo) as i64).max(PAST_MIN_MS);
         // A little spread, so that no two agents share their first instant.
         let begin = origin.0 - past - rng.random_range(1..60_000);
         let first_today = midnight + agent.shift.start.0 as f64 / spec.tempo;

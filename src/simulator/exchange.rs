@@ -33,6 +33,21 @@ impl SimRequest {
         }
     }
 
+    /// A login with client credentials in the form.
+    pub fn login(client_id: &str, client_secret: &str) -> Self {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "client_credentials")
+            .append_pair("client_id", client_id)
+            .append_pair("client_secret", client_secret)
+            .finish();
+        Self {
+            method: "POST".to_owned(),
+            path_and_query: "/oauth/token".to_owned(),
+            authorization: None,
+            body: Bytes::from(form),
+        }
+    }
+
     /// The path without the query.
     pub fn path(&self) -> &str {
         self.path_and_query

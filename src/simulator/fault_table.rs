@@ -1,5 +1,9 @@
 //! The one table of faults: names, values, what each does. The help text and the parser read it.
 
+use std::fmt::Write as _;
+
+use super::exchange::Call;
+
 /// One thing that can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "KINDS says what each one does")]
@@ -311,6 +315,34 @@ impl FaultKind {
     pub fn row(self) -> &'static KindRow {
         &KINDS[self as usize]
     }
+}
+
+/// The grammar and every fault, a line each: for the help text of the command.
+pub fn help() -> String {
+    let mut text =
+        "A plan is none, or a list with commas of name[:call][=value][@start+duration[/every]]:"
+            .to_owned();
+    for row in &KINDS {
+        let value = match row.unit {
+            Unit::Nothing => "",
+            Unit::Percent => "PERCENT",
+            Unit::Count => "COUNT",
+            Unit::Mebibytes => "MIB",
+            Unit::Span => "DURATION",
+            Unit::SignedSpan => "±DURATION",
+        };
+        let value = match (value, row.default) {
+            ("", _) => String::new(),
+            (value, Some(_)) => format!("[={value}]"),
+            (value, None) => format!("={value}"),
+        };
+        let call = if row.per_call { "[:CALL]" } else { "" };
+        let form = format!("{}{call}{value}", row.name);
+        write!(text, "\n  {form:32} {}", row.does).expect("writing to a string cannot fail");
+    }
+    let calls = Call::ALL.map(Call::name).join(", ");
+    write!(text, "\nA call is one of {calls}.").expect("writing to a string cannot fail");
+    text
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::exchange::Call;
 use super::fault_table::{COUNT_MAX, MEBIBYTES_MAX, Unit};
-pub use super::fault_table::{FaultKind, KINDS, KindRow};
+pub use super::fault_table::{FaultKind, KINDS, KindRow, help};
 use super::span;
 use crate::model::time::Millis;
 
@@ -26,6 +26,10 @@ pub struct Schedule {
     /// Begins again after this long; `None`: once.
     pub every: Option<Millis>,
 }
+
+/// Furthest that the platform's clock can be off: a day has a past to look back on, and little
+/// future to make up.
+pub const CLOCK_SKEW_MAX: Millis = Millis::from_secs(86_400);
 
 /// One fault of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,8 +288,10 @@ fn parse_value(row: &KindRow, text: Option<&str>) -> Result<i64, FaultError> {
             "a duration like 500ms, 30s or 5m",
         ),
         Unit::SignedSpan => (
-            span::parse_signed(given).map(|span| span.0),
-            "a duration with a sign, like +30s or -5m",
+            span::parse_signed(given)
+                .map(|span| span.0)
+                .filter(|span| span.abs() <= CLOCK_SKEW_MAX.0),
+            "a duration with a sign up to 24h, like +30s or -5m",
         ),
     };
     value.ok_or_else(|| FaultError::Value {

@@ -254,7 +254,7 @@ fn queue_name(index: usize) -> String {
     }
 }
 
-/// Early, day, late and night shifts: between a sixth and two thirds work at any hour.
+/// Early, day, late and night shifts: fewest work before dawn, most at noon, somebody always.
 fn shift(rng: &mut ChaCha8Rng) -> Shift {
     let (from, to) = match rng.random_range(0..100) {
         0..30 => (5 * 60, 8 * 60),

@@ -73,6 +73,10 @@ fn no_state_is_shorter_than_the_least() {
                 "{pair:?}"
             );
         }
+        // So none of them is volatile: four starts take more than 60 s.
+        for four in timeline.routing().windows(4) {
+            assert!(four[3].entered_at - four[0].entered_at > Millis::from_secs(60));
+        }
     }
 }
 
@@ -110,6 +114,28 @@ fn a_day_shows_every_state_presence_and_oddity() {
     assert_eq!(presences.into_iter().collect::<Vec<_>>(), wanted);
     assert!((40..160).contains(&offline), "{offline} of 200 offline");
     assert!(phantom > 0);
+}
+
+#[test]
+fn somebody_is_always_at_work_and_never_everybody() {
+    let spec = OrgSpec::new(200, 12, 42);
+    let mut day = day_of(&spec);
+    let at_work: Vec<usize> = (0..24)
+        .map(|hour| {
+            let at = TEST_ORIGIN + hours(hour);
+            day.iter_mut()
+                .filter_map(|timeline| {
+                    (timeline.presence_at(at).presence != "Offline").then_some(())
+                })
+                .count()
+        })
+        .collect();
+    assert!(
+        at_work.iter().all(|count| (5..150).contains(count)),
+        "{at_work:?}"
+    );
+    // 12:00 and 04:00, counted from 09:00.
+    assert!(at_work[3] > 2 * at_work[19], "{at_work:?}");
 }
 
 #[test]

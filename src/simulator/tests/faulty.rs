@@ -264,11 +264,14 @@ fn clock_skew_moves_all_that_the_platform_says() {
         straight.get("/api/v2/users").header("date")
     );
     // Tokens and rates run by our clock: a step of the platform's costs neither.
-    skewed.set_faults("clock-skew=-48h");
+    skewed.set_faults("clock-skew=-24h");
     assert_eq!(
         skewed.get("/api/v2/users").header("inin-ratelimit-count"),
         Some("4")
     );
+    for record in skewed.snapshot() {
+        assert!(instant(&record["lastModified"]) <= skewed.now - Millis::from_secs(86_400));
+    }
 }
 
 #[test]

@@ -65,8 +65,8 @@ impl Client {
     }
 
     fn login(&mut self, id: &str, secret: &str) -> SimResponse {
-        let body = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
-        self.send("POST", "/oauth/token", &body, None)
+        self.platform
+            .handle(&SimRequest::login(id, secret), self.now)
     }
 
     fn send(

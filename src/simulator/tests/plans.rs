@@ -1,6 +1,7 @@
 //! The grammar of fault plans, with the exact text of every mistake.
 
 use super::super::exchange::Call;
+use super::super::fault_table::help;
 use super::super::faults::{Active, FaultKind, Schedule};
 use super::*;
 
@@ -110,7 +111,7 @@ fn mistakes_are_named() {
         ),
         (
             "clock-skew=5m",
-            "fault clock-skew: \"5m\" is not a duration with a sign, like +30s or -5m",
+            "fault clock-skew: \"5m\" is not a duration with a sign up to 24h, like +30s or -5m",
         ),
         (
             "stuck-on-call=-1",
@@ -142,4 +143,14 @@ fn mistakes_are_named() {
         mistake(&"html,".repeat(64)),
         "65 faults are too many: at most 64"
     );
+}
+
+#[test]
+fn the_help_text_writes_every_fault_as_a_plan_does() {
+    let help = help();
+    assert!(help.contains("\n  slow[:CALL]=DURATION"), "{help}");
+    assert!(help.contains("  throttle[:CALL][=DURATION]"), "{help}");
+    assert!(help.contains("  partial=PERCENT "), "{help}");
+    assert!(help.contains("  no-history "), "{help}");
+    assert_eq!(help.lines().count(), 27 + 2);
 }
