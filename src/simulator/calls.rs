@@ -1,0 +1,279 @@
+//! The calls of the platform once a request is authorised: from the roster to a body.
+
+use serde_json::{Value, json};
+
+use super::bodies;
+use super::exchange::{Call, SimRequest, SimResponse};
+use super::faults::{Active, FaultKind};
+use super::listings::{PageRequest, page, page_without_total};
+use super::platform::{Asked, SimulatedPlatform};
+use super::snapshot::{MALFORMED, SnapshotView, UNKNOWN, concerns, kept, records};
+
+/// Largest pages (platform-api.md §2).
+const USERS_PAGE_MAX: usize = 500;
+const QUEUES_PAGE_MAX: usize = 500;
+const MEMBERS_PAGE_MAX: usize = 100;
+/// Salts of the choice of agents who stay on call.
+const STUCK: u64 = 30;
+const STUCK_IN_CACHE: u64 = 31;
+
+impl SimulatedPlatform {
+    /// Answers an authorised call; `id` is the one in its path.
+    pub(super) fn call(&mut self, asked: &Asked<'_>, call: Call, id: &str) -> SimResponse {
+        self.pin(asked);
+        match call {
+            Call::Statuses => self.statuses(asked),
+            Call::RoutingState => self.routing_state(asked, id),
+            Call::Users => self.users(asked),
+            Call::User => self.user(asked, id),
+            Call::Queues => self.queues(asked),
+            Call::Members => self.members(asked, id),
+            Call::Token => unreachable!("BUG: the login is not an authorised call"),
+        }
+    }
+
+    /// Chooses agents who stay on call, when a fault that wants some becomes active.
+    fn pin(&mut self, asked: &Asked<'_>) {
+        let wanted = |kind| {
+            let active = self.fault(kind, None, asked.now)?;
+            Some((self.active_since(active, asked), active.value))
+        };
+        let stuck = wanted(FaultKind::StuckOnCall);
+        let in_cache = wanted(FaultKind::StuckInCache);
+        self.stuck.refresh(stuck, &mut self.roster, STUCK);
+        self.stuck_in_cache
+            .refresh(in_cache, &mut self.roster, STUCK_IN_CACHE);
+    }
+
+    fn statuses(&mut self, asked: &Asked<'_>) -> SimResponse {
+        let fault = |kind| self.fault(kind, None, asked.now);
+        let percent = |kind| fault(kind).map_or(0, Active::percent);
+        let refreshed = match fault(FaultKind::StaleCache) {
+            Some(active) => self.refresh_before(self.active_since(active, asked)),
+            None => self.refresh_before(asked.platform_now),
+        };
+        let view = SnapshotView {
+            refreshed,
+            diverged: fault(FaultKind::Divergence).map(|active| {
+                (
+                    active.percent(),
+                    self.refresh_before(self.active_since(active, asked)),
+                )
+            }),
+            pinned: [&self.stuck, &self.stuck_in_cache],
+            unknown: percent(FaultKind::UnknownState),
+            kept: fault(FaultKind::Partial).map(Active::percent),
+            duplicates: fault(FaultKind::Duplicates).is_some(),
+            out_of_order: fault(FaultKind::OutOfOrder).is_some(),
+            malformed: percent(FaultKind::Malformed),
+        };
+        let rows = records(&mut self.roster, &view);
+        let Some(size) = self.statuses_page else {
+            return SimResponse::json(200, &rows);
+        };
+        match PageRequest::read(asked.request, usize::MAX) {
+            Ok(PageRequest { number, .. }) => {
+                let wanted = PageRequest { size, number };
+                let entities = wanted.slice(&rows);
+                SimResponse::json(
+                    200,
+                    &page("/api/v2/users/statuses", entities, wanted, rows.len()),
+                )
+            }
+            Err(message) => asked.error(400, "invalid.value", &message),
+        }
+    }
+
+    fn routing_state(&mut self, asked: &Asked<'_>, id: &str) -> SimResponse {
+        let Some(position) = self.registered(asked, id) else {
+            return not_found(asked);
+        };
+        let fault = |kind| self.fault(kind, None, asked.now);
+        let seed = self.roster.spec().seed;
+        let percent = |kind| fault(kind).map_or(0, Active::percent);
+        let unknown = concerns(seed, UNKNOWN, position, percent(FaultKind::UnknownState));
+        let malformed = concerns(
+            seed,
+            MALFORMED ^ asked.number,
+            position,
+            percent(FaultKind::Malformed),
+        );
+        let rising = fault(FaultKind::OutOfOrder).is_some();
+        let limit = if fault(FaultKind::NoHistory).is_some() {
+            1
+        } else {
+            self.history
+        };
+        let at = match self.stuck.segment(position) {
+            Some(segment) => segment.entered_at,
+            None => asked.platform_now,
+        };
+        let entry = self.roster.entry_mut(position);
+        let mut states: Vec<Value> = entry
+            .timeline
+            .history_at(at, limit)
+            .iter()
+            .enumerate()
+            .map(|(age, start)| bodies::routing_entry(start, unknown && age == 0))
+            .collect();
+        if malformed && let Some(oldest) = states.last_mut() {
+            oldest["stateEnteredTimestamp"] = json!("yesterday");
+        }
+        if rising {
+            states.reverse();
+        }
+        SimResponse::json(
+            200,
+            &json!({"userId": entry.agent.id, "routingStates": states}),
+        )
+    }
+
+    fn users(&mut self, asked: &Asked<'_>) -> SimResponse {
+        let wanted = match PageRequest::read(asked.request, USERS_PAGE_MAX) {
+            Ok(wanted) => wanted,
+            Err(message) => return asked.error(400, "bad.request", &message),
+        };
+        let state = asked
+            .request
+            .query("state")
+            .unwrap_or_else(|| "active".to_owned());
+        let registered = self.roster.registered_at(asked.platform_now);
+        let mut positions = match &*state {
+            "active" => registered,
+            "any" => (0..self.roster.entries().len()).collect(),
+            "inactive" => Vec::new(),
+            "deleted" => (0..self.roster.entries().len())
+                .filter(|position| registered.binary_search(position).is_err())
+                .collect(),
+            _ => {
+                return asked.error(
+                    400,
+                    "invalid.value",
+                    &format!("state {state:?} is not one of active, inactive, deleted, any"),
+                );
+            }
+        };
+        if let Some(active) = self.fault(FaultKind::RegistryShrink, None, asked.now) {
+            positions.truncate(kept(positions.len(), active.percent()));
+        }
+        let entities: Vec<Value> = wanted
+            .slice(&positions)
+            .iter()
+            .map(|&position| self.user_entity(asked, position))
+            .collect();
+        SimResponse::json(
+            200,
+            &page(
+                &format!("/api/v2/users?state={state}"),
+                &entities,
+                wanted,
+                positions.len(),
+            ),
+        )
+    }
+
+    fn user(&mut self, asked: &Asked<'_>, id: &str) -> SimResponse {
+        match self.registered(asked, id) {
+            Some(position) => SimResponse::json(200, &self.user_entity(asked, position)),
+            None => not_found(asked),
+        }
+    }
+
+    /// A user with the expands that were asked for and that the simulator has.
+    fn user_entity(&mut self, asked: &Asked<'_>, position: usize) -> Value {
+        let stuck = self.stuck.segment(position).is_some();
+        let entry = self.roster.entry_mut(position);
+        let mut body = bodies::user(&entry.agent, entry.is_registered(asked.platform_now));
+        if expands(asked.request, "conversationSummary") {
+            let state = entry.timeline.routing_at(asked.platform_now).state;
+            // Who is stuck is on call with nobody.
+            body["conversationSummary"] =
+                bodies::conversation_summary(&entry.agent, (!stuck).then_some(state));
+        }
+        body
+    }
+
+    fn queues(&mut self, asked: &Asked<'_>) -> SimResponse {
+        let wanted = match PageRequest::read(asked.request, QUEUES_PAGE_MAX) {
+            Ok(wanted) => wanted,
+            Err(message) => return asked.error(400, "bad.request", &message),
+        };
+        let mut members = vec![0; self.roster.queues().len()];
+        for position in self.roster.registered_at(asked.platform_now) {
+            for membership in &self.roster.entries()[position].agent.memberships {
+                members[membership.queue] += 1;
+            }
+        }
+        let positions: Vec<usize> = (0..members.len()).collect();
+        let entities: Vec<Value> = wanted
+            .slice(&positions)
+            .iter()
+            .map(|&position| bodies::queue(&self.roster, position, members[position]))
+            .collect();
+        SimResponse::json(
+            200,
+            &page("/api/v2/routing/queues", &entities, wanted, positions.len()),
+        )
+    }
+
+    fn members(&mut self, asked: &Asked<'_>, id: &str) -> SimResponse {
+        let Some(queue) = self.roster.find_queue(id) else {
+            return not_found(asked);
+        };
+        let wanted = match PageRequest::read(asked.request, MEMBERS_PAGE_MAX) {
+            Ok(wanted) => wanted,
+            Err(message) => return asked.error(400, "bad.request", &message),
+        };
+        let joined = asked
+            .request
+            .query("joined")
+            .and_then(|text| text.parse::<bool>().ok());
+        let mut rows = Vec::new();
+        for position in self.roster.registered_at(asked.platform_now) {
+            let agent = &self.roster.entries()[position].agent;
+            let membership = agent
+                .memberships
+                .iter()
+                .find(|membership| membership.queue == queue);
+            if let Some(&membership) = membership
+                && joined.is_none_or(|joined| joined == membership.joined)
+            {
+                rows.push((position, membership));
+            }
+        }
+        let entities: Vec<Value> = wanted
+            .slice(&rows)
+            .iter()
+            .map(|&(position, membership)| {
+                bodies::member(&self.roster.entries()[position].agent, membership)
+            })
+            .collect();
+        let filter = joined.map_or(String::new(), |joined| format!("?joined={joined}"));
+        let path = format!("/api/v2/routing/queues/{id}/members{filter}");
+        SimResponse::json(
+            200,
+            &page_without_total(&path, &entities, wanted, rows.len()),
+        )
+    }
+
+    fn registered(&self, asked: &Asked<'_>, id: &str) -> Option<usize> {
+        self.roster
+            .find(id)
+            .filter(|&position| self.roster.entries()[position].is_registered(asked.platform_now))
+    }
+}
+
+fn not_found(asked: &Asked<'_>) -> SimResponse {
+    asked.error(
+        404,
+        "not.found",
+        "The requested resource could not be found.",
+    )
+}
+
+/// Whether an expand is asked for; lists come joined by commas.
+fn expands(request: &SimRequest, what: &str) -> bool {
+    request
+        .query("expand")
+        .is_some_and(|list| list.split(',').any(|item| item.trim() == what))
+}

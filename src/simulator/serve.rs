@@ -1,0 +1,215 @@
+//! The simulated platform over HTTP/1.1: the only file of the simulator that does I/O.
+//!
+//! Translates requests and answers, and enacts how an answer travels. It decides nothing: the
+//! bytes are [`SimulatedPlatform::handle`]'s.
+
+use std::convert::Infallible;
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures_util::stream;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::exchange::{Delivery, SimRequest, SimResponse};
+use super::platform::SimulatedPlatform;
+use crate::clock::SystemClock;
+
+/// A login form or a fault plan has some hundred bytes; more is not for us.
+const BODY_MAX: usize = 64 * 1_024;
+/// A client that takes longer for its head has gone.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Answers under way may end within this when the simulator stops; the rest is cut off.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Pause after a failed accept (too many open files, mostly), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A slow body comes in pieces of this size …
+const DRIP_BYTES: usize = 64;
+/// … one in this time: 100 kB take a quarter of an hour.
+const DRIP_PAUSE: Duration = Duration::from_millis(500);
+/// Before a body is cut: hyper discards what it has not sent when a body fails.
+const CUT_PAUSE: Duration = Duration::from_millis(50);
+
+type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Serves until `stop` is done.
+pub async fn serve(
+    listener: TcpListener,
+    platform: Arc<Mutex<SimulatedPlatform>>,
+    clock: SystemClock,
+    stop: impl Future<Output = ()>,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT);
+    let graceful = GracefulShutdown::new();
+    // Dropped at the end: what has not drained by then is cut off.
+    let mut connections = JoinSet::new();
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => {
+                    let platform = Arc::clone(&platform);
+                    let service = service_fn(move |request| answer(Arc::clone(&platform), clock, request));
+                    let connection = http.serve_connection(TokioIo::new(socket), service);
+                    let watched = graceful.watch(connection);
+                    // A connection that breaks is the client's affair, and with some faults the aim.
+                    connections.spawn(async move { drop(watched.await) });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the simulator cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(tokio::time::timeout(DRAIN, graceful.shutdown()).await);
+}
+
+async fn answer(
+    platform: Arc<Mutex<SimulatedPlatform>>,
+    clock: SystemClock,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let gzip = accepts_gzip(&request);
+    let (head, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
+        return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE));
+    };
+    let request = SimRequest {
+        method: head.method.as_str().to_owned(),
+        path_and_query: head
+            .uri
+            .path_and_query()
+            .map_or("/", |path| path.as_str())
+            .to_owned(),
+        authorization: head
+            .headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned),
+        body: body.to_bytes(),
+    };
+    let response = platform
+        .lock()
+        // A panic elsewhere leaves figures that are still whole: each call ends before the next.
+        .unwrap_or_else(PoisonError::into_inner)
+        .handle(&request, clock.now().wall);
+    if let Delivery::Delayed(delay) = response.delivery {
+        tokio::time::sleep(delay.to_duration()).await;
+    }
+    Ok(translate(response, gzip))
+}
+
+fn accepts_gzip(request: &Request<Incoming>) -> bool {
+    request
+        .headers()
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .any(|coding| {
+            let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+            name.trim().eq_ignore_ascii_case("gzip")
+                && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+        })
+}
+
+fn translate(response: SimResponse, gzip: bool) -> Response<AnswerBody> {
+    let SimResponse {
+        status,
+        headers,
+        mut body,
+        delivery,
+    } = response;
+    let mut out = plain(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (
+            http::HeaderName::try_from(name),
+            HeaderValue::try_from(value),
+        ) {
+            out.headers_mut().insert(name, value);
+        }
+    }
+    if gzip && !body.is_empty() {
+        body = compress(&body);
+        out.headers_mut()
+            .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    // Stated for every delivery, so that a body that is cut is shorter than it was said to be.
+    out.headers_mut()
+        .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    *out.body_mut() = match delivery {
+        Delivery::Normal | Delivery::Delayed(_) => full(body),
+        Delivery::SlowBody => drip(body),
+        Delivery::CutBody => cut(&body),
+    };
+    out
+}
+
+fn plain(status: StatusCode) -> Response<AnswerBody> {
+    let mut response = Response::new(full(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+fn full(body: Bytes) -> AnswerBody {
+    Full::new(body)
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+/// The body in pieces with pauses between.
+fn drip(body: Bytes) -> AnswerBody {
+    let pieces = stream::unfold((body, false), |(mut left, pause)| async move {
+        if left.is_empty() {
+            return None;
+        }
+        if pause {
+            tokio::time::sleep(DRIP_PAUSE).await;
+        }
+        let piece = left.split_to(DRIP_BYTES.min(left.len()));
+        Some((Ok(Frame::data(piece)), (left, true)))
+    });
+    StreamBody::new(pieces).boxed_unsync()
+}
+
+/// Half of the body, then an error, upon which hyper closes the connection.
+fn cut(body: &Bytes) -> AnswerBody {
+    let half = body.slice(..body.len() / 2);
+    let pieces = stream::unfold(Some(half), |half| async move {
+        match half {
+            Some(half) if !half.is_empty() => Some((Ok(Frame::data(half)), Some(Bytes::new()))),
+            Some(_) => {
+                tokio::time::sleep(CUT_PAUSE).await;
+                Some((Err(io::Error::from(io::ErrorKind::ConnectionAborted)), None))
+            }
+            None => None,
+        }
+    });
+    StreamBody::new(pieces).boxed_unsync()
+}
+
+fn compress(body: &Bytes) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder
+        .write_all(body)
+        .expect("writing to a vector cannot fail");
+    Bytes::from(encoder.finish().expect("writing to a vector cannot fail"))
+}
