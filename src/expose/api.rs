@@ -164,7 +164,7 @@ fn parse_state(text: &str) -> Result<RoutingState, ApiError> {
 }
 
 /// `{"agents":[…]}`, ordered by id.
-pub(super) fn agents(view: &View, query: &AgentQuery) -> Result<Vec<u8>, ApiError> {
+pub(super) fn agents(view: &View, query: &AgentQuery) -> Vec<u8> {
     #[derive(Serialize)]
     struct Agents {
         agents: Vec<NormalisedRecord>,
@@ -182,7 +182,7 @@ pub(super) fn agents(view: &View, query: &AgentQuery) -> Result<Vec<u8>, ApiErro
         })
         .map(|agent| spellings.record(agent))
         .collect();
-    Ok(encode(&Agents { agents }))
+    encode(&Agents { agents })
 }
 
 /// One agent's record.

@@ -19,17 +19,17 @@ const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// A body of known length.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
-    pieces: VecDeque<Bytes>,
+    left: VecDeque<Bytes>,
     permit: Option<OwnedSemaphorePermit>,
     busy: Option<Busy>,
 }
 
 impl Pieces {
     pub(super) fn new(pieces: Vec<Bytes>) -> Self {
-        let mut pieces = VecDeque::from(pieces);
-        pieces.retain(|piece| !piece.is_empty());
+        let mut left = VecDeque::from(pieces);
+        left.retain(|piece| !piece.is_empty());
         Self {
-            pieces,
+            left,
             permit: None,
             busy: None,
         }
@@ -48,7 +48,7 @@ impl Pieces {
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+        self.left.iter().map(|piece| piece.len() as u64).sum()
     }
 }
 
@@ -66,18 +66,18 @@ impl Body for Pieces {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(first) = self.pieces.front_mut() else {
+        let Some(first) = self.left.front_mut() else {
             return Poll::Ready(None);
         };
         let frame = first.split_to(first.len().min(FRAME_BYTES_MAX));
         if first.is_empty() {
-            self.pieces.pop_front();
+            self.left.pop_front();
         }
         Poll::Ready(Some(Ok(Frame::data(frame))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
+        self.left.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -18,7 +18,7 @@ pub(super) fn format(accept: Option<&str>) -> Format {
                 open_metrics = open_metrics.max(quality);
             }
             "text/plain" if version_in(&parameters, &["0.0.4", "1.0.0"]) => {
-                raise(&mut text, 2, quality)
+                raise(&mut text, 2, quality);
             }
             "text/*" => raise(&mut text, 1, quality),
             "*/*" => raise(&mut text, 0, quality),

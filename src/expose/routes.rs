@@ -133,7 +133,7 @@ async fn answer(
         Route::Agents => {
             let query = api::AgentQuery::parse(query.unwrap_or_default());
             in_background(state, move |state| {
-                api::agents(&state.pages.view(), &query?)
+                Ok(api::agents(&state.pages.view(), &query?))
             })
             .await
         }
