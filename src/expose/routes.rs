@@ -109,6 +109,9 @@ async fn drain(body: Incoming) -> bool {
     if body.is_end_stream() {
         return true;
     }
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return false;
+    }
     let whole = Limited::new(body, BODY_BYTES_MAX).collect();
     matches!(tokio::time::timeout(BODY_WAIT, whole).await, Ok(Ok(_)))
 }

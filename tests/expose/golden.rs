@@ -202,6 +202,28 @@ fn queue_names_cannot_inject() {
     }
 }
 
+proptest::proptest! {
+    #[test]
+    fn any_names_read_back_as_distinct_series(
+        names in proptest::collection::vec("(?s).{0,150}", 1..6),
+    ) {
+        let mut any = view::small();
+        let numbered = names.iter().enumerate();
+        any.queues = numbered.map(|(n, name)| view::queue(&format!("id-{n}"), name)).collect();
+        let labels = SeriesNames::of(&any, false);
+        let expected: BTreeSet<&str> = labels.queues.iter().map(|name| &**name).collect();
+        for format in [Format::Text, Format::OpenMetrics] {
+            let mut out = String::new();
+            render(&of_view(&any, &labels), format, &mut out);
+            let samples = samples(&out);
+            let info = samples.keys().filter(|(name, _)| name == "genesyscloud_queue_info");
+            let queues: BTreeSet<&str> = info.map(|(_, labels)| &*labels["queue"]).collect();
+            proptest::prop_assert_eq!(queues.len(), names.len());
+            proptest::prop_assert_eq!(&queues, &expected);
+        }
+    }
+}
+
 #[test]
 fn states_of_a_queue_add_up_and_stay_in_order() {
     let page = page(&view::small(), Format::Text, false);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use genesys_cloud_exporter::expose::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::client::{BOUND, Server, one_answer, parse, start, to_end};
@@ -100,6 +100,8 @@ async fn a_crowd_of_slow_connections_keeps_no_scrape_out() {
     let limits = Limits {
         connections: 8,
         connections_per_address: 4,
+        // Longer than the test may take: only the crowd itself can push anybody out.
+        head_wait: BOUND * 2,
         ..Limits::default()
     };
     let server = start(limits).await;
@@ -117,7 +119,10 @@ async fn a_crowd_of_slow_connections_keeps_no_scrape_out() {
 }
 
 async fn slow_scrape(server: &Server) -> TcpStream {
-    let mut stream = server.connect().await;
+    let socket = TcpSocket::new_v4().unwrap();
+    // So that the page does not fit into what the kernel buffers.
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let mut stream = socket.connect(server.address).await.unwrap();
     stream
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         .await
