@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,11 +18,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::Sleep;
 
-/// Open connections, by age.
+use super::state::Limits;
+use crate::clock::SystemClock;
+use crate::model::time::Monotonic;
+
+/// Open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     most: usize,
     most_per_address: usize,
+    grace: Duration,
+    clock: SystemClock,
     open: Mutex<Open>,
 }
 
@@ -39,11 +45,15 @@ struct Entry {
 }
 
 /// What a connection's task, its requests and the table know of each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     busy: AtomicBool,
+    /// Requests begun.
     requests: AtomicU64,
+    /// Since when no request has been in progress, by the monotonic clock.
+    waiting_since: AtomicI64,
     close: Notify,
+    clock: SystemClock,
 }
 
 /// An open connection's place; given back when dropped.
@@ -58,11 +68,24 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Shared>);
 
+/// What becomes of a new connection.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It may stay.
+    Admitted(Place),
+    /// Nobody has waited long enough to be sent away; ask again after this.
+    Later(Duration),
+    /// Every place has a request in progress.
+    Refused,
+}
+
 impl Connections {
-    pub(super) fn new(most: usize, most_per_address: usize) -> Self {
+    pub(super) fn new(limits: &Limits, clock: SystemClock) -> Self {
         Self {
-            most,
-            most_per_address,
+            most: limits.connections,
+            most_per_address: limits.connections_per_address,
+            grace: limits.eviction_grace,
+            clock,
             open: Mutex::default(),
         }
     }
@@ -72,43 +95,79 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a new connection, if need be that of an older one which has no request in
-    /// progress; `None` if all are busy.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    /// A place for a new connection, if need be that of the one which has waited longest without
+    /// a request. Loopback has no limit of its own: behind a local proxy everybody has that
+    /// address.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Admission {
+        let address = address.to_canonical();
+        let now = self.clock.now().mono;
         let mut open = self.open();
         let of_address = |entry: &Entry| entry.address == address;
         let count = open.entries.values().filter(|e| of_address(e)).count();
-        if count >= self.most_per_address {
-            open.evict(of_address)?;
+        let room = if count >= self.most_per_address && !address.is_loopback() {
+            open.evict(now, self.grace, of_address)
         } else if open.entries.len() >= self.most {
-            open.evict(|_| true)?;
+            open.evict(now, self.grace, |_| true)
+        } else {
+            Ok(())
+        };
+        match room {
+            Ok(()) => Admission::Admitted(self.place(&mut open, address)),
+            Err(Some(wait)) => Admission::Later(wait),
+            Err(None) => Admission::Refused,
         }
+    }
+
+    fn place(self: &Arc<Self>, open: &mut Open, address: IpAddr) -> Place {
         let number = open.next;
         open.next += 1;
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared {
+            busy: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            waiting_since: AtomicI64::new(self.clock.now().mono.0),
+            close: Notify::new(),
+            clock: self.clock,
+        });
         let entry = Entry {
             address,
             shared: shared.clone(),
         };
         open.entries.insert(number, entry);
-        Some(Place {
+        Place {
             number,
             shared,
             connections: self.clone(),
-        })
+        }
     }
 }
 
 impl Open {
-    /// Tells the oldest waiting connection of those to close and takes it off the table.
-    fn evict(&mut self, of_those: impl Fn(&Entry) -> bool) -> Option<()> {
-        let waiting = |entry: &Entry| !entry.shared.busy.load(Ordering::Acquire);
-        let (&number, _) = self
+    /// Tells the connection that has waited longest to close and takes it off the table. `Err`:
+    /// how long until one has waited for `grace`, if any waits at all.
+    fn evict(
+        &mut self,
+        now: Monotonic,
+        grace: Duration,
+        of_those: impl Fn(&Entry) -> bool,
+    ) -> Result<(), Option<Duration>> {
+        let longest = self
             .entries
             .iter()
-            .find(|(_, entry)| of_those(entry) && waiting(entry))?;
-        self.entries.remove(&number)?.shared.close.notify_one();
-        Some(())
+            .filter(|(_, entry)| of_those(entry) && !entry.shared.busy.load(Ordering::Acquire))
+            .map(|(&number, entry)| (entry.shared.waiting_since.load(Ordering::Relaxed), number))
+            .min();
+        let (since, number) = longest.ok_or(None)?;
+        let waited = (now - Monotonic(since)).to_duration();
+        if waited < grace {
+            // Never zero, so that asking again is not a busy loop.
+            return Err(Some(
+                grace.saturating_sub(waited).max(Duration::from_millis(1)),
+            ));
+        }
+        if let Some(entry) = self.entries.remove(&number) {
+            entry.shared.close.notify_one();
+        }
+        Ok(())
     }
 }
 
@@ -134,6 +193,8 @@ impl Drop for Place {
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        let now = self.0.clock.now().mono;
+        self.0.waiting_since.store(now.0, Ordering::Relaxed);
         self.0.busy.store(false, Ordering::Release);
     }
 }
@@ -270,38 +331,62 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
 mod tests {
     use super::*;
 
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([127, 0, 0, last])
+    const REMOTE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+    const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn connections(most: usize, most_per_address: usize, grace: Duration) -> Arc<Connections> {
+        let limits = Limits {
+            connections: most,
+            connections_per_address: most_per_address,
+            eviction_grace: grace,
+            ..Limits::default()
+        };
+        Arc::new(Connections::new(&limits, SystemClock::new()))
+    }
+
+    fn admitted(connections: &Arc<Connections>, address: IpAddr) -> Place {
+        match connections.admit(address) {
+            Admission::Admitted(place) => place,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[tokio::test]
-    async fn a_full_table_gives_up_the_oldest_that_waits() {
-        let connections = Arc::new(Connections::new(3, 2));
-        let first = connections.admit(address(1)).unwrap();
-        let busy = first.begin();
-        let second = connections.admit(address(1)).unwrap();
-        let _third = connections.admit(address(1)).unwrap();
+    async fn a_full_table_gives_up_the_one_that_waits() {
+        let connections = connections(3, 2, Duration::ZERO);
+        let first = admitted(&connections, REMOTE);
+        let _busy = first.begin();
+        let second = admitted(&connections, REMOTE);
+        let third = admitted(&connections, REMOTE);
         tokio::time::timeout(Duration::from_secs(5), second.evicted())
             .await
             .expect("the one that waits gives way");
-        assert!(busy.0.busy.load(Ordering::Acquire));
-        drop(second);
-        let _fourth = connections.admit(address(2)).unwrap();
-        assert_eq!(connections.open().entries.len(), 3);
-        let _fifth = connections.admit(address(3)).unwrap();
+        let _busy = third.begin();
+        assert!(matches!(connections.admit(REMOTE), Admission::Refused));
+        let _other = admitted(&connections, OTHER);
+        let _another = admitted(&connections, OTHER);
         assert_eq!(connections.open().entries.len(), 3);
     }
 
     #[test]
-    fn when_all_are_busy_a_new_connection_is_refused() {
-        let connections = Arc::new(Connections::new(1, 1));
-        let first = connections.admit(address(1)).unwrap();
-        let busy = first.begin();
-        assert!(connections.admit(address(1)).is_none());
-        assert!(connections.admit(address(2)).is_none());
-        drop(busy);
-        assert!(connections.admit(address(2)).is_some());
+    fn who_has_just_come_is_not_sent_away() {
+        let connections = connections(1, 1, Duration::from_secs(60));
+        let first = admitted(&connections, REMOTE);
+        assert!(
+            matches!(connections.admit(OTHER), Admission::Later(wait) if wait > Duration::ZERO)
+        );
+        drop(first.begin());
+        assert!(matches!(connections.admit(OTHER), Admission::Later(_)));
         drop(first);
         assert!(connections.open().entries.is_empty());
+        let _second = admitted(&connections, OTHER);
+    }
+
+    #[test]
+    fn loopback_is_bounded_by_the_total_alone() {
+        let connections = connections(3, 1, Duration::from_secs(60));
+        let _places = [(); 3].map(|()| admitted(&connections, LOCAL));
+        assert!(matches!(connections.admit(LOCAL), Admission::Later(_)));
     }
 }

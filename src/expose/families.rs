@@ -4,13 +4,17 @@
 //! both pages and pushes are made of these. A value that is not known is an absent sample,
 //! never NaN; what the view no longer holds has no sample, because the view is whole.
 
+use std::collections::BTreeMap;
+
 use prometheus::proto::{Metric as RawSample, MetricFamily};
 
 use super::names::SeriesNames;
 use crate::catalog::{Kind, LABELS_MAX, Metric};
 use crate::model::state::RoutingState;
 use crate::model::time::{Millis, UnixMillis};
-use crate::model::view::{BreakerState, Health, PerState, SnapshotOutcome, UnknownCause, View};
+use crate::model::view::{
+    BreakerState, Health, PerState, QueueView, SnapshotOutcome, UnknownCause, View,
+};
 
 /// A metric with its samples.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +81,7 @@ fn of_queues<'a>(view: &'a View, names: &'a SeriesNames<'a>) -> Vec<Family<'a>> 
             .iter()
             .zip(names.queues.iter().map(|name| &**name))
     };
-    let each = |metric, value: fn(&crate::model::view::QueueView) -> u64| Family {
+    let each = |metric, value: fn(&QueueView) -> u64| Family {
         metric,
         samples: queues()
             .map(|(queue, name)| sample([name, "", ""], Value::Count(value(queue))))
@@ -194,7 +198,7 @@ fn of_agents<'a>(view: &'a View, names: &'a SeriesNames<'a>) -> Vec<Family<'a>> 
 
 fn of_snapshots<'a>(
     health: &Health,
-    presences: &'a std::collections::BTreeMap<&'static str, u64>,
+    presences: &'a BTreeMap<&'static str, u64>,
 ) -> Vec<Family<'a>> {
     let known = health.accepted_at.is_some();
     let records = &health.records;

@@ -1,6 +1,7 @@
 //! The accept loop: sockets in, hyper on top, limits all around.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::connection::{Place, TimedStream};
+use super::connection::{Admission, Place, TimedStream};
 use super::routes::respond;
 use super::state::ServerState;
 
@@ -43,7 +44,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 // A refused connection is closed by dropping its socket.
-                if let Some(place) = state.connections.admit(peer.ip()) {
+                if let Some(place) = place_for(&state, peer.ip()).await {
                     let watcher = graceful.watcher();
                     tasks.spawn(serve_connection(stream, place, state.clone(), watcher));
                 }
@@ -61,6 +62,17 @@ pub async fn serve(
         .is_err()
     {
         tracing::debug!("connections were cut at shutdown");
+    }
+}
+
+/// Waits, if need be, until one of the others has waited long enough to give way.
+async fn place_for(state: &ServerState, address: IpAddr) -> Option<Place> {
+    loop {
+        match state.connections.admit(address) {
+            Admission::Admitted(place) => return Some(place),
+            Admission::Later(wait) => tokio::time::sleep(wait).await,
+            Admission::Refused => return None,
+        }
     }
 }
 

@@ -19,8 +19,12 @@ pub struct Limits {
     /// Connections in all. At the limit the one that has waited longest without a request in
     /// progress is closed; if every one is busy, the new one is.
     pub connections: usize,
-    /// Connections of one address, so that one client cannot take them all; same rule.
+    /// Connections of one address other than loopback, so that one client cannot take them all;
+    /// same rule.
     pub connections_per_address: usize,
+    /// A connection is closed for another only after it has waited this long: whoever has just
+    /// connected gets time to say what it wants, meanwhile new ones queue in the kernel.
+    pub eviction_grace: Duration,
     /// Scrapes at once (node_exporter's default); more get 503 and `Retry-After`.
     pub scrapes: usize,
     /// API requests at once: each may hold a whole answer in memory or a database connection.
@@ -41,6 +45,7 @@ impl Default for Limits {
         Self {
             connections: 256,
             connections_per_address: 32,
+            eviction_grace: Duration::from_millis(100),
             scrapes: 40,
             api_requests: 8,
             head_wait: Duration::from_secs(5),
@@ -122,10 +127,7 @@ impl ServerState {
             limits,
             scrapes: Arc::new(Semaphore::new(limits.scrapes)),
             api_requests: Arc::new(Semaphore::new(limits.api_requests)),
-            connections: Arc::new(Connections::new(
-                limits.connections,
-                limits.connections_per_address,
-            )),
+            connections: Arc::new(Connections::new(&limits, clock)),
         }
     }
 }

@@ -147,6 +147,25 @@ fn agents_have_series_only_when_asked_for() {
 }
 
 #[test]
+fn a_view_is_rendered_and_compressed_once() {
+    let pages = Pages::new(PerAgent::Id);
+    pages.publish(Arc::new(view::small()));
+    for (gzip, shared) in [(false, 0), (true, 1)] {
+        let (first, second) = (
+            pages.page(&[], Format::Text, gzip),
+            pages.page(&[], Format::Text, gzip),
+        );
+        assert_eq!(first[shared].as_ptr(), second[shared].as_ptr());
+    }
+    let text = pages.page(&[], Format::Text, false).concat();
+    assert!(
+        String::from_utf8(text)
+            .unwrap()
+            .contains("agent=\"agent-0001\"")
+    );
+}
+
+#[test]
 fn a_queue_that_is_gone_has_no_series_left() {
     let pages = Pages::new(PerAgent::Off);
     let text =

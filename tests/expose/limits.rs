@@ -99,7 +99,7 @@ async fn a_body_without_end_is_not_read() {
 async fn a_crowd_of_slow_connections_keeps_no_scrape_out() {
     let limits = Limits {
         connections: 8,
-        connections_per_address: 4,
+        eviction_grace: Duration::from_millis(5),
         // Longer than the test may take: only the crowd itself can push anybody out.
         head_wait: BOUND * 2,
         ..Limits::default()
@@ -113,9 +113,30 @@ async fn a_crowd_of_slow_connections_keeps_no_scrape_out() {
         crowd.push(stream);
     }
     assert_eq!(server.get("/metrics").await.status, 200);
-    for stream in &mut crowd[..46] {
+    for stream in &mut crowd[..42] {
         assert!(to_end(stream).await.is_empty(), "the oldest had to go");
     }
+}
+
+#[tokio::test]
+async fn a_burst_of_scrapes_is_answered_one_way_or_the_other() {
+    let limits = Limits {
+        connections: 16,
+        scrapes: 4,
+        ..Limits::default()
+    };
+    let server = start(limits).await;
+    server.pages.publish(Arc::new(view::large(100)));
+    let burst = (0..100).map(|_| server.get("/metrics"));
+    let answers = futures_util::future::join_all(burst).await;
+    let of = |status| {
+        answers
+            .iter()
+            .filter(|answer| answer.status == status)
+            .count()
+    };
+    assert_eq!(of(200) + of(503), 100);
+    assert!(of(200) >= 4);
 }
 
 async fn slow_scrape(server: &Server) -> TcpStream {
