@@ -8,12 +8,12 @@
 pub mod model; //      time, ids, states, facts, rows
 pub mod clock; //      the only reader of the clocks
 pub mod config; //     file, flags and environment -> Config
-pub mod catalog; //    the one table of metrics
-pub mod telemetry; //  the exporter's own counters and histograms, by the catalog's names
 
 // The flow.
 pub mod upstream; //   the platform's wire format, and the client
 pub mod effect; //     what the pipeline may ask for
+pub mod catalog; //    the one table of metrics
+pub mod telemetry; //  the exporter's own counters and histograms, by the catalog's names
 pub mod poller; //     when to ask what
 pub mod snapshot; //   believe it or not
 pub mod reconciler; // what is true

@@ -1,1 +1,29 @@
-//! What readers see.
+//! What readers see: the metrics page, the JSON API, a landing page.
+//!
+//! Last stage of the flow. Families, page, names, negotiation and records are pure; `server`,
+//! `connection` and `routes` are the edge. A scrape reads the current view and never waits for a
+//! poll; nothing here can change a number.
+
+mod api;
+mod body;
+mod connection;
+mod families;
+mod gzip;
+mod landing;
+mod names;
+mod negotiate;
+mod page;
+mod pages;
+mod records;
+mod routes;
+mod server;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use families::{Distribution, Family, Sample, Value, of_registry, of_view};
+pub use names::{LABEL_BYTES_MAX, SeriesNames, clean_label};
+pub use page::{Format, render};
+pub use pages::Pages;
+pub use server::serve;
+pub use state::{Limits, Pulse, ServerState};

@@ -1,0 +1,355 @@
+//! The JSON API: queries judged, answers made. Pure but for the reader of windows, which blocks.
+//!
+//! A query that cannot be meant as written is refused by name; it is never half understood.
+
+use std::collections::BTreeMap;
+
+use hyper::StatusCode;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::records::{QueueRecord, Spellings};
+use super::state::Pulse;
+use crate::catalog::StoreOperation;
+use crate::model::ids::UserId;
+use crate::model::record::NormalisedRecord;
+use crate::model::state::RoutingState;
+use crate::model::time::{Millis, Monotonic, UnixMillis};
+use crate::model::view::{SnapshotOutcome, UnknownCause, View};
+use crate::model::window::WindowRow;
+use crate::store::{ReadError, WindowQuery, WindowReader};
+use crate::telemetry::Telemetry;
+
+/// Rows a page unless asked otherwise.
+const ROWS_DEFAULT: usize = 1_000;
+/// Most rows a page: some 4 MB of JSON.
+const ROWS_MAX: usize = 10_000;
+/// What `from` and `to` span when they do not say.
+const SPAN_DEFAULT: Millis = Millis::from_secs(3_600);
+/// Longest value of a query parameter; ids, names and cursors are far shorter.
+const PARAMETER_BYTES_MAX: usize = 512;
+
+/// Why a request is not answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ApiError {
+    pub(super) status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn not_found(message: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "only GET and HEAD are answered",
+        )
+    }
+
+    pub(super) fn unavailable(code: &'static str, message: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
+    }
+
+    pub(super) fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the answer could not be made; the log says more",
+        )
+    }
+
+    fn bad_parameter(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_parameter", message)
+    }
+
+    /// The body, `{"error":{"code","message"}}`.
+    pub(super) fn body(&self) -> Vec<u8> {
+        encode(&json!({"error": {"code": self.code, "message": self.message}}))
+    }
+}
+
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("our own types have only text keys")
+}
+
+/// Whether the pipeline lives.
+pub(super) fn healthy(pulse: &Pulse, now: Monotonic) -> Result<&'static str, String> {
+    match pulse.silence(now) {
+        None => Ok("healthy"),
+        Some(silence) => Err(format!(
+            "the pipeline has not moved for {} s",
+            silence.0 / 1_000
+        )),
+    }
+}
+
+/// Whether a snapshot was accepted since start.
+pub(super) fn ready(view: &View) -> Result<&'static str, String> {
+    let health = &view.health;
+    if health.accepted_at.is_some() {
+        return Ok("ready");
+    }
+    let last = SnapshotOutcome::ALL.into_iter().find(|outcome| {
+        *outcome != SnapshotOutcome::Accepted && health.snapshots.get(outcome) > Some(&0)
+    });
+    Err(match (health.authenticated, last) {
+        (Some(false), _) => "the platform refuses the credentials".to_owned(),
+        (_, Some(outcome)) => {
+            let (result, reason) = outcome.labels();
+            format!("no snapshot was accepted yet; one was {result} ({reason})")
+        }
+        (_, None) => "no snapshot was accepted yet".to_owned(),
+    })
+}
+
+/// The parameters of a query, each at most once and known.
+fn parameters<const N: usize>(
+    query: &str,
+    known: [&str; N],
+) -> Result<[Option<String>; N], ApiError> {
+    let mut values = [const { None }; N];
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let Some(place) = known.iter().position(|known| *known == name) else {
+            return Err(ApiError::bad_parameter(format!(
+                "unknown parameter; known here are {}",
+                known.join(", ")
+            )));
+        };
+        if value.len() > PARAMETER_BYTES_MAX {
+            return Err(ApiError::bad_parameter(format!("{name} is too long")));
+        }
+        if values[place].replace(value.into_owned()).is_some() {
+            return Err(ApiError::bad_parameter(format!("{name} is given twice")));
+        }
+    }
+    Ok(values)
+}
+
+/// Which agents to list.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct AgentQuery {
+    /// A queue's name or id.
+    queue: Option<String>,
+    state: Option<RoutingState>,
+}
+
+impl AgentQuery {
+    pub(super) fn parse(query: &str) -> Result<Self, ApiError> {
+        let [queue, state] = parameters(query, ["queue", "state"])?;
+        let state = state.map(|text| parse_state(&text)).transpose()?;
+        Ok(Self { queue, state })
+    }
+}
+
+fn parse_state(text: &str) -> Result<RoutingState, ApiError> {
+    RoutingState::ALL
+        .into_iter()
+        .find(|state| text == state.label() || text == state.wire())
+        .ok_or_else(|| {
+            let labels = RoutingState::ALL.map(RoutingState::label).join(", ");
+            ApiError::bad_parameter(format!("state is none of {labels}"))
+        })
+}
+
+/// `{"agents":[…]}`, ordered by id.
+pub(super) fn agents(view: &View, query: &AgentQuery) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Agents {
+        agents: Vec<NormalisedRecord>,
+    }
+    let spellings = Spellings::new();
+    let agents = view
+        .agents
+        .iter()
+        .filter(|agent| query.state.is_none_or(|state| agent.state == state))
+        .filter(|agent| {
+            query.queue.as_deref().is_none_or(|queue| {
+                agent.queue_names.iter().any(|name| &**name == queue)
+                    || agent.queues.iter().any(|id| id.as_str() == queue)
+            })
+        })
+        .map(|agent| spellings.record(agent))
+        .collect();
+    encode(&Agents { agents })
+}
+
+/// One agent's record.
+pub(super) fn agent(view: &View, id: &str) -> Result<Vec<u8>, ApiError> {
+    let found = view
+        .agents
+        .binary_search_by(|agent| agent.user_id.as_str().cmp(id))
+        .map_err(|_| ApiError::not_found("no active agent has this id"))?;
+    Ok(encode(&Spellings::new().record(&view.agents[found])))
+}
+
+/// `{"queues":[…]}`, ordered by id.
+pub(super) fn queues(view: &View) -> Vec<u8> {
+    let queues: Vec<QueueRecord<'_>> = view.queues.iter().map(QueueRecord::from).collect();
+    encode(&json!({ "queues": queues }))
+}
+
+/// Which rows to read; the last hour unless it says otherwise.
+pub(super) fn window_query(query: &str, now: UnixMillis) -> Result<WindowQuery, ApiError> {
+    let [from, to, user, cursor, limit] =
+        parameters(query, ["from", "to", "userId", "cursor", "limit"])?;
+    let to = instant("to", to)?.unwrap_or(now);
+    let from = instant("from", from)?.unwrap_or(UnixMillis((to - SPAN_DEFAULT).0.max(0)));
+    if from >= to {
+        return Err(ApiError::bad_parameter(format!(
+            "from ({from}) must be before to ({to})"
+        )));
+    }
+    let limit = match limit {
+        None => ROWS_DEFAULT,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=ROWS_MAX).contains(limit))
+            .ok_or_else(|| {
+                ApiError::bad_parameter(format!("limit is not a number from 1 to {ROWS_MAX}"))
+            })?,
+    };
+    Ok(WindowQuery {
+        from,
+        to,
+        user: user.map(|id| UserId::new(&id)),
+        cursor,
+        limit,
+    })
+}
+
+fn instant(name: &str, text: Option<String>) -> Result<Option<UnixMillis>, ApiError> {
+    // In a query an unescaped `+` of an offset means a space.
+    text.map(|text| UnixMillis::parse(&text.replace(' ', "+")))
+        .transpose()
+        .map_err(|_| {
+            ApiError::bad_parameter(format!(
+                "{name} is not an RFC 3339 timestamp such as 2024-05-14T08:30:00Z"
+            ))
+        })
+}
+
+/// `{"windows":[…],"nextCursor":…}`. Blocks.
+pub(super) fn windows(
+    reader: &dyn WindowReader,
+    telemetry: &Telemetry,
+    query: &WindowQuery,
+) -> Result<Vec<u8>, ApiError> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Windows {
+        windows: Vec<WindowRow>,
+        next_cursor: Option<String>,
+    }
+    let page = reader.windows(query).map_err(|error| match error {
+        ReadError::Cursor => ApiError::bad_parameter(format!("cursor: {error}")),
+        ReadError::Store(cause) => {
+            telemetry.store_error(StoreOperation::Query);
+            tracing::warn!(%cause, "cannot read windows from the store");
+            ApiError::unavailable("store_unavailable", "the store does not answer; try again")
+        }
+    })?;
+    Ok(encode(&Windows {
+        windows: page.rows,
+        next_cursor: page.next,
+    }))
+}
+
+/// Pipeline health.
+pub(super) fn status(view: &View, telemetry: &Telemetry) -> Vec<u8> {
+    let health = &view.health;
+    let build = telemetry.build();
+    let outcomes: Vec<Value> = SnapshotOutcome::ALL
+        .into_iter()
+        .map(|outcome| {
+            let (result, reason) = outcome.labels();
+            let count = health.snapshots.get(&outcome).copied().unwrap_or(0);
+            json!({"result": result, "reason": reason, "count": count})
+        })
+        .collect();
+    let unknown: BTreeMap<&str, f64> = UnknownCause::ALL
+        .into_iter()
+        .map(|cause| {
+            let time = health.unknown_time.get(&cause).copied().unwrap_or_default();
+            (cause.label(), time.as_secs_f64())
+        })
+        .collect();
+    encode(&json!({
+        "version": build.version,
+        "revision": build.revision,
+        "rustVersion": build.rust_version,
+        "viewBuiltAt": (view.built_at > UnixMillis(0)).then_some(view.built_at),
+        "ready": ready(view).is_ok(),
+        "up": health.up,
+        "authenticated": health.authenticated,
+        "pollIntervalSeconds": health.poll_interval.as_secs_f64(),
+        "clockSkewSeconds": health.clock_skew_seconds,
+        "breaker": {"state": health.breaker.label(), "trips": health.breaker_trips},
+        "snapshots": {
+            "acceptedAt": health.accepted_at,
+            "coverage": health.coverage,
+            "agents": health.snapshot_agents,
+            "registryAgents": health.registry_agents,
+            "missingAgents": health.agents_missing,
+            "staleAgents": health.agents_stale,
+            "outcomes": outcomes,
+        },
+        "records": health.records,
+        "budget": {
+            "remainingRequests": health.budget_remaining,
+            "throttled": health.throttled,
+        },
+        "join": {
+            "coverage": health.join_coverage,
+            "pending": health.joins_pending,
+            "oldestConfirmation": health.oldest_confirmation,
+        },
+        "divergence": health.divergence,
+        "time": {
+            "unknownSeconds": unknown,
+            "debtSeconds": health.debt.as_secs_f64(),
+            "volatileHeldSeconds": health.volatile_held.as_secs_f64(),
+            "hiddenTransitions": health.hidden_transitions,
+        },
+        "windows": {"closedUntil": health.window_closed_until},
+        "queue": {
+            "depth": telemetry.queue_depth(),
+            "oldestAt": telemetry.queue_oldest(),
+        },
+        "store": {
+            "sizeBytes": telemetry.store_bytes(),
+            "errors": telemetry.store_errors(),
+            "dataLoss": telemetry.losses(),
+        },
+    }))
+}
+
+/// Decodes a path segment; `None` if it is empty, has a slash or is not percent-encoded UTF-8.
+pub(super) fn decode_segment(segment: &str) -> Option<String> {
+    if segment.is_empty() || segment.contains('/') {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            bytes.push((digit()? * 16 + digit()?) as u8);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}

@@ -1,0 +1,309 @@
+//! Which path gets which answer. Only GET and HEAD, exact paths, fixed content types, no echo of
+//! the request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::Semaphore;
+
+use super::api::{self, ApiError};
+use super::body::Pieces;
+use super::landing;
+use super::negotiate;
+use super::state::ServerState;
+
+/// A request body is read only to leave the connection usable, up to this size…
+const BODY_BYTES_MAX: usize = 16 * 1024;
+/// …and for this long; then the connection is closed instead.
+const BODY_WAIT: Duration = Duration::from_secs(1);
+/// Seconds after which a reader turned away should come again: a scrape takes far less.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+pub(super) const JSON: &str = "application/json; charset=utf-8";
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Where a path leads.
+#[derive(Debug, PartialEq, Eq)]
+enum Route {
+    Metrics,
+    Landing,
+    Style,
+    Healthy,
+    Ready,
+    Status,
+    Agents,
+    Agent(String),
+    Queues,
+    Windows,
+}
+
+fn route(path: &str, telemetry_path: &str) -> Option<Route> {
+    if path == telemetry_path {
+        return Some(Route::Metrics);
+    }
+    Some(match path {
+        "/" => Route::Landing,
+        landing::STYLE_PATH => Route::Style,
+        "/-/healthy" => Route::Healthy,
+        "/-/ready" => Route::Ready,
+        "/api/v1/status" => Route::Status,
+        "/api/v1/agents" => Route::Agents,
+        "/api/v1/queues" => Route::Queues,
+        "/api/v1/windows" => Route::Windows,
+        _ => {
+            let id = path.strip_prefix("/api/v1/agents/")?;
+            Route::Agent(api::decode_segment(id)?)
+        }
+    })
+}
+
+/// Answers a request; never fails.
+pub(super) async fn respond(
+    state: &Arc<ServerState>,
+    request: Request<Incoming>,
+) -> Response<Pieces> {
+    let (head, body) = request.into_parts();
+    let drained = drain(body).await;
+    let mut response = match route(head.uri.path(), &state.telemetry_path) {
+        None => error(&ApiError::not_found("there is nothing at this path")),
+        Some(_) if head.method != Method::GET && head.method != Method::HEAD => {
+            let mut refusal = error(&ApiError::method_not_allowed());
+            set(
+                &mut refusal,
+                header::ALLOW,
+                HeaderValue::from_static("GET, HEAD"),
+            );
+            refusal
+        }
+        Some(route) => answer(state, route, &head.headers, head.uri.query()).await,
+    };
+    set(
+        &mut response,
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    set(
+        &mut response,
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store"),
+    );
+    if !drained {
+        set(
+            &mut response,
+            header::CONNECTION,
+            HeaderValue::from_static("close"),
+        );
+    }
+    let length = HeaderValue::from(response.body().len());
+    set(&mut response, header::CONTENT_LENGTH, length);
+    response
+}
+
+/// Reads and forgets a small request body; false if it was not small, or slow.
+async fn drain(body: Incoming) -> bool {
+    if body.is_end_stream() {
+        return true;
+    }
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return false;
+    }
+    let whole = Limited::new(body, BODY_BYTES_MAX).collect();
+    matches!(tokio::time::timeout(BODY_WAIT, whole).await, Ok(Ok(_)))
+}
+
+async fn answer(
+    state: &Arc<ServerState>,
+    route: Route,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Response<Pieces> {
+    match route {
+        Route::Metrics => metrics(state, headers).await,
+        Route::Landing => landing(state),
+        Route::Style => of(
+            StatusCode::OK,
+            "text/css; charset=utf-8",
+            Bytes::from_static(landing::STYLE.as_bytes()).into(),
+        ),
+        Route::Healthy => line(api::healthy(&state.pulse, state.clock.now().mono)),
+        Route::Ready => line(api::ready(&state.pages.view())),
+        Route::Status => json(Ok(api::status(&state.pages.view(), &state.telemetry))),
+        Route::Agents => {
+            let query = api::AgentQuery::parse(query.unwrap_or_default());
+            in_background(state, move |state| {
+                Ok(api::agents(&state.pages.view(), &query?))
+            })
+            .await
+        }
+        Route::Agent(id) => json(api::agent(&state.pages.view(), &id)),
+        Route::Queues => in_background(state, |state| Ok(api::queues(&state.pages.view()))).await,
+        Route::Windows => {
+            let query = api::window_query(query.unwrap_or_default(), state.clock.now().wall);
+            in_background(state, move |state| {
+                api::windows(&*state.windows, &state.telemetry, &query?)
+            })
+            .await
+        }
+    }
+}
+
+/// The metrics page; the view's part of it is shared by all scrapes.
+async fn metrics(state: &Arc<ServerState>, headers: &HeaderMap) -> Response<Pieces> {
+    let format = negotiate::format(joined(headers, &header::ACCEPT).as_deref());
+    let gzip = negotiate::gzip(joined(headers, &header::ACCEPT_ENCODING).as_deref());
+    let Ok(permit) = Arc::clone(&state.scrapes).try_acquire_owned() else {
+        return busy("too many scrapes at once");
+    };
+    let (pages, telemetry) = (state.pages.clone(), state.telemetry.clone());
+    let page =
+        tokio::task::spawn_blocking(move || pages.page(&telemetry.gather(), format, gzip)).await;
+    let Ok(page) = page else {
+        return error(&ApiError::internal());
+    };
+    let mut response = of(
+        StatusCode::OK,
+        format.content_type(),
+        Pieces::new(page).holding(permit),
+    );
+    set(
+        &mut response,
+        header::VARY,
+        HeaderValue::from_static("Accept, Accept-Encoding"),
+    );
+    if gzip {
+        set(
+            &mut response,
+            header::CONTENT_ENCODING,
+            HeaderValue::from_static("gzip"),
+        );
+    }
+    response
+}
+
+/// All values of a header that may be repeated; one that is not ASCII counts as absent.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values: Vec<&str> = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+/// Makes a JSON answer off the reactor, a few at once.
+async fn in_background(
+    state: &Arc<ServerState>,
+    make: impl FnOnce(&ServerState) -> Result<Vec<u8>, ApiError> + Send + 'static,
+) -> Response<Pieces> {
+    let Ok(permit) = Semaphore::try_acquire_owned(state.api_requests.clone()) else {
+        return busy("too many API requests at once");
+    };
+    let shared = state.clone();
+    let answer = tokio::task::spawn_blocking(move || (make(&shared), permit)).await;
+    match answer {
+        Ok((body, permit)) => json(body).map(|body| body.holding(permit)),
+        Err(_) => error(&ApiError::internal()),
+    }
+}
+
+fn landing(state: &ServerState) -> Response<Pieces> {
+    let page = landing::page(
+        &state.pages.view(),
+        state.telemetry.build(),
+        &state.telemetry_path,
+    );
+    let mut response = of(
+        StatusCode::OK,
+        "text/html; charset=utf-8",
+        Bytes::from(page).into(),
+    );
+    set(
+        &mut response,
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(landing::SECURITY_POLICY),
+    );
+    set(
+        &mut response,
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+    response
+}
+
+/// One line why: 200 if all is well, else 503.
+fn line(verdict: Result<&'static str, String>) -> Response<Pieces> {
+    let (status, text) = match verdict {
+        Ok(text) => (StatusCode::OK, text.to_owned()),
+        Err(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
+    };
+    of(status, PLAIN, Bytes::from(text + "\n").into())
+}
+
+fn json(made: Result<Vec<u8>, ApiError>) -> Response<Pieces> {
+    match made {
+        Ok(body) => of(StatusCode::OK, JSON, Bytes::from(body).into()),
+        Err(refusal) => error(&refusal),
+    }
+}
+
+fn error(refusal: &ApiError) -> Response<Pieces> {
+    of(refusal.status, JSON, Bytes::from(refusal.body()).into())
+}
+
+fn busy(why: &str) -> Response<Pieces> {
+    let mut response = error(&ApiError::unavailable("busy", why));
+    set(&mut response, header::RETRY_AFTER, RETRY_AFTER);
+    response
+}
+
+fn of(status: StatusCode, content_type: &'static str, body: Pieces) -> Response<Pieces> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    set(
+        &mut response,
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(content_type),
+    );
+    response
+}
+
+fn set(response: &mut Response<Pieces>, name: HeaderName, value: HeaderValue) {
+    response.headers_mut().insert(name, value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_exact() {
+        let at = |path| route(path, "/metrics");
+        assert_eq!(at("/metrics"), Some(Route::Metrics));
+        assert_eq!(at("/"), Some(Route::Landing));
+        assert_eq!(
+            at("/api/v1/agents/a%20b"),
+            Some(Route::Agent("a b".to_owned()))
+        );
+        for path in [
+            "",
+            "/metrics/",
+            "/Metrics",
+            "//",
+            "/api/v1/agents/",
+            "/api/v1/agents/a/b",
+            "/api/v1/agents/%",
+            "/api/v1/agents/%FF",
+            "/api/v1",
+            "/-/healthy/",
+        ] {
+            assert_eq!(at(path), None, "{path}");
+        }
+        assert_eq!(route("/metrics", "/m"), None);
+        assert_eq!(route("/", "/"), Some(Route::Metrics));
+    }
+}

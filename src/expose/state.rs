@@ -1,0 +1,158 @@
+//! What the server serves from, and its limits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::connection::Connections;
+use super::pages::Pages;
+use crate::clock::SystemClock;
+use crate::model::time::{Millis, Monotonic};
+use crate::store::WindowReader;
+use crate::telemetry::Telemetry;
+
+/// Limits of the server; smaller in tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all. At the limit the one that has waited longest without a request in
+    /// progress is closed; if every one is busy, the new one is.
+    pub connections: usize,
+    /// Connections of one address other than loopback, so that one client cannot take them all;
+    /// same rule.
+    pub connections_per_address: usize,
+    /// A connection is closed for another only after it has waited this long: whoever has just
+    /// connected gets time to say what it wants, meanwhile new ones queue in the kernel.
+    pub eviction_grace: Duration,
+    /// Scrapes at once (node_exporter's default); more get 503 and `Retry-After`.
+    pub scrapes: usize,
+    /// API requests at once: each may hold a whole answer in memory or a database connection.
+    pub api_requests: usize,
+    /// A request head must be complete this long after the connection or its first byte.
+    pub head_wait: Duration,
+    /// An idle connection is closed after this; above the usual scrape interval of 15 s, so
+    /// that a scraper need not connect each time.
+    pub idle: Duration,
+    /// A reader that takes no byte for this long is cut off.
+    pub write_stall: Duration,
+    /// After the stop signal, requests in progress have this long.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            connections_per_address: 32,
+            eviction_grace: Duration::from_millis(100),
+            scrapes: 40,
+            api_requests: 8,
+            head_wait: Duration::from_secs(5),
+            idle: Duration::from_secs(30),
+            write_stall: Duration::from_secs(10),
+            drain: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The driver's heartbeat: tells a pipeline that stands still from one that waits.
+#[derive(Debug)]
+pub struct Pulse(AtomicI64);
+
+/// `/-/healthy` fails when the last beat is older than this. The driver beats at least every
+/// few seconds; a minute and a half of silence is no pause of any cause but ours.
+const PULSE_AGE_MAX: Millis = Millis::from_secs(90);
+
+const NEVER: i64 = i64::MIN;
+
+impl Pulse {
+    /// No beat yet; healthy until the first one, because starting may take its time.
+    pub const fn new() -> Self {
+        Self(AtomicI64::new(NEVER))
+    }
+
+    /// The driver is alive.
+    pub fn beat(&self, now: Monotonic) {
+        self.0.store(now.0, Ordering::Relaxed);
+    }
+
+    /// How long ago the driver last was alive, if that is too long.
+    pub fn silence(&self, now: Monotonic) -> Option<Millis> {
+        let last = self.0.load(Ordering::Relaxed);
+        let silence = Millis(now.0.saturating_sub(last));
+        (last != NEVER && silence > PULSE_AGE_MAX).then_some(silence)
+    }
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Everything that requests are answered from.
+pub struct ServerState {
+    pub(super) pages: Arc<Pages>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) windows: Arc<dyn WindowReader>,
+    pub(super) clock: SystemClock,
+    pub(super) telemetry_path: String,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) limits: Limits,
+    pub(super) scrapes: Arc<Semaphore>,
+    pub(super) api_requests: Arc<Semaphore>,
+    pub(super) connections: Arc<Connections>,
+}
+
+impl ServerState {
+    /// Limits hold over all listeners that share this state. `clock` must be the one whose
+    /// readings the pulse gets.
+    pub fn new(
+        pages: Arc<Pages>,
+        telemetry: Arc<Telemetry>,
+        windows: Arc<dyn WindowReader>,
+        pulse: Arc<Pulse>,
+        clock: SystemClock,
+        telemetry_path: &str,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            pages,
+            telemetry,
+            windows,
+            clock,
+            telemetry_path: telemetry_path.to_owned(),
+            pulse,
+            limits,
+            scrapes: Arc::new(Semaphore::new(limits.scrapes)),
+            api_requests: Arc::new(Semaphore::new(limits.api_requests)),
+            connections: Arc::new(Connections::new(&limits, clock)),
+        }
+    }
+}
+
+impl std::fmt::Debug for ServerState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerState")
+            .field("telemetry_path", &self.telemetry_path)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_counts_from_the_last_beat_only() {
+        let pulse = Pulse::new();
+        assert_eq!(pulse.silence(Monotonic(10_000_000)), None);
+        pulse.beat(Monotonic(1_000));
+        assert_eq!(pulse.silence(Monotonic(91_000)), None);
+        assert_eq!(pulse.silence(Monotonic(91_001)), Some(Millis(90_001)));
+        pulse.beat(Monotonic(91_000));
+        assert_eq!(pulse.silence(Monotonic(91_001)), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! The standard process metrics, read from /proc at each gather.
+//!
+//! Our own instead of the prometheus crate's collector, which cuts CPU time to whole seconds
+//! (conventions.md §5). Where there is no /proc, or a file reads oddly, the metric is absent.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Counter, Metric as Sample, MetricFamily, MetricType};
+
+use super::optional::gauge_family;
+use super::register::desc;
+use crate::catalog::{CATALOG, Metric, Origin};
+
+/// Clock ticks a second in /proc: the kernel's interface to user space is fixed at 100 on every
+/// architecture that this program builds for.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// /proc/self/stat names the command in parentheses, which may hold spaces and parentheses;
+/// after the last `)` the fields count from 3 (proc(5)).
+const FIRST_FIELD_AFTER_COMMAND: usize = 3;
+const UTIME: usize = 14;
+const STIME: usize = 15;
+const THREADS: usize = 20;
+const START_TIME: usize = 22;
+
+/// Looks at /proc.
+#[derive(Debug)]
+pub(super) struct ProcessCollector {
+    descs: Vec<Desc>,
+    root: PathBuf,
+}
+
+impl ProcessCollector {
+    pub(super) fn new() -> Self {
+        Self::below(Path::new("/proc"))
+    }
+
+    fn below(root: &Path) -> Self {
+        let descs = CATALOG
+            .iter()
+            .filter(|spec| spec.origin == Origin::Process)
+            .map(|spec| desc(spec.id))
+            .collect();
+        Self {
+            descs,
+            root: root.to_owned(),
+        }
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.root.join(file)).unwrap_or_default()
+    }
+}
+
+impl Collector for ProcessCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let stat = self.read("self/stat");
+        let status = self.read("self/status");
+        let limits = self.read("self/limits");
+        let ticks = |field| stat_field(&stat, field).map(|ticks| ticks / TICKS_PER_SECOND);
+        let mut families = Vec::new();
+        if let (Some(user), Some(system)) = (ticks(UTIME), ticks(STIME)) {
+            families.push(cpu_family(user + system));
+        }
+        let booted = line_value(&self.read("stat"), "btime ");
+        let started = booted.zip(ticks(START_TIME)).map(|(boot, up)| boot + up);
+        let open = fs::read_dir(self.root.join("self/fd"))
+            .ok()
+            .map(|entries| entries.count() as f64);
+        let gauges = [
+            (Metric::ProcessOpenFds, open),
+            (Metric::ProcessMaxFds, line_value(&limits, "Max open files")),
+            (Metric::ProcessVirtualMemory, kibibytes(&status, "VmSize:")),
+            (
+                Metric::ProcessVirtualMemoryMax,
+                line_value(&limits, "Max address space"),
+            ),
+            (Metric::ProcessResidentMemory, kibibytes(&status, "VmRSS:")),
+            (Metric::ProcessStartTime, started),
+            (Metric::ProcessThreads, stat_field(&stat, THREADS)),
+        ];
+        families.extend(
+            gauges
+                .into_iter()
+                .filter_map(|(metric, value)| Some(gauge_family(metric, value?))),
+        );
+        families
+    }
+}
+
+fn cpu_family(seconds: f64) -> MetricFamily {
+    let spec = Metric::ProcessCpu.spec();
+    let mut counter = Counter::default();
+    counter.set_value(seconds);
+    let mut sample = Sample::default();
+    sample.set_counter(counter);
+    let mut family = MetricFamily::default();
+    family.set_name(spec.prometheus_name.to_owned());
+    family.set_help(spec.help.to_owned());
+    family.set_field_type(MetricType::COUNTER);
+    family.set_metric(vec![sample]);
+    family
+}
+
+/// A numeric field of /proc/self/stat, by its number in proc(5).
+fn stat_field(stat: &str, field: usize) -> Option<f64> {
+    let (_, after_command) = stat.rsplit_once(')')?;
+    after_command
+        .split_ascii_whitespace()
+        .nth(field - FIRST_FIELD_AFTER_COMMAND)?
+        .parse::<u64>()
+        .ok()
+        .map(|value| value as f64)
+}
+
+/// The first number after `prefix` on the line that begins with it; `unlimited` is none.
+fn line_value(text: &str, prefix: &str) -> Option<f64> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(prefix))?
+        .split_ascii_whitespace()
+        .next()?
+        .parse::<u64>()
+        .ok()
+        .map(|value| value as f64)
+}
+
+fn kibibytes(status: &str, prefix: &str) -> Option<f64> {
+    line_value(status, prefix).map(|kibibytes| kibibytes * 1_024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(families: &[MetricFamily], metric: Metric) -> Option<f64> {
+        let family = families
+            .iter()
+            .find(|family| family.name() == metric.spec().prometheus_name)?;
+        let sample = &family.get_metric()[0];
+        Some(match family.get_field_type() {
+            MetricType::COUNTER => sample.get_counter().get_value(),
+            _ => sample.get_gauge().get_value(),
+        })
+    }
+
+    #[test]
+    fn reads_a_process_with_an_odd_name() {
+        let root = tempfile::tempdir().unwrap();
+        let own = root.path().join("self");
+        fs::create_dir_all(own.join("fd")).unwrap();
+        for fd in ["0", "1", "2"] {
+            fs::write(own.join("fd").join(fd), "").unwrap();
+        }
+        fs::write(
+            own.join("stat"),
+            "42 (odd) name) S 1 42 42 0 -1 4194560 100 0 0 0 123 45 0 0 20 0 7 0 25000 8192 300 1",
+        )
+        .unwrap();
+        fs::write(own.join("status"), "VmSize:\t  2048 kB\nVmRSS:\t 512 kB\n").unwrap();
+        fs::write(
+            own.join("limits"),
+            "Limit  Soft\nMax open files  20000  20000  files\nMax address space  unlimited  unlimited  bytes\n",
+        )
+        .unwrap();
+        fs::write(root.path().join("stat"), "cpu 1 2\nbtime 1700000000\n").unwrap();
+        let families = ProcessCollector::below(root.path()).collect();
+        for (metric, expected) in [
+            (Metric::ProcessCpu, Some(1.68)),
+            (Metric::ProcessThreads, Some(7.0)),
+            (Metric::ProcessStartTime, Some(1_700_000_250.0)),
+            (Metric::ProcessOpenFds, Some(3.0)),
+            (Metric::ProcessMaxFds, Some(20_000.0)),
+            (Metric::ProcessVirtualMemory, Some(2_097_152.0)),
+            (Metric::ProcessVirtualMemoryMax, None),
+            (Metric::ProcessResidentMemory, Some(524_288.0)),
+        ] {
+            assert_eq!(value(&families, metric), expected, "{metric:?}");
+        }
+    }
+
+    #[test]
+    fn without_proc_there_are_no_metrics_and_no_failure() {
+        let nowhere = Path::new("/nonexistent-directory");
+        assert!(ProcessCollector::below(nowhere).collect().is_empty());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_has_threads_memory_and_a_start() {
+        let families = ProcessCollector::new().collect();
+        for metric in [
+            Metric::ProcessCpu,
+            Metric::ProcessThreads,
+            Metric::ProcessStartTime,
+            Metric::ProcessOpenFds,
+            Metric::ProcessResidentMemory,
+        ] {
+            assert!(value(&families, metric).is_some(), "{metric:?}");
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! What the exporter counts about itself, by methods named by meaning.
+//!
+//! Series of closed label sets exist from the start with 0, so that an alert on an increase sees
+//! the first one. A call is a few atomic operations; only the counter of API requests, which has
+//! too many label pairs to create them all, looks its series up under a read lock.
+
+use prometheus::proto::MetricFamily;
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, Opts, Registry};
+
+use super::build::BuildInfo;
+use super::optional::OptionalGauge;
+use super::process::ProcessCollector;
+use super::register::{add, counter_each, counters, histogram, histogram_each, optional_gauge};
+use crate::catalog::{DataLoss, EventResult, Metric, StoreOperation, WindowResult, code_label};
+use crate::effect::{Measurement, Phase};
+use crate::model::state::Source;
+use crate::model::time::{Millis, UnixMillis};
+use crate::upstream::request::Endpoint;
+use crate::upstream::response::TransportFailure;
+
+/// The exporter's own numbers. One for a process; shared by reference.
+#[derive(Debug)]
+pub struct Telemetry {
+    registry: Registry,
+    build: BuildInfo,
+    api_requests: IntCounterVec,
+    api_request_duration: Vec<Histogram>,
+    cycle_duration: Vec<Histogram>,
+    ingestion_delay: Vec<Histogram>,
+    state_duration: Vec<Histogram>,
+    batch_duration: Histogram,
+    events: Vec<IntCounter>,
+    windows: Vec<IntCounter>,
+    store_errors: Vec<IntCounter>,
+    data_loss: Vec<IntCounter>,
+    event_queue_depth: OptionalGauge,
+    event_queue_oldest: OptionalGauge,
+    store_size: OptionalGauge,
+    config_successful: OptionalGauge,
+    config_success_at: OptionalGauge,
+}
+
+impl Telemetry {
+    /// Registers everything under the catalog's names.
+    pub fn new(build: BuildInfo) -> Self {
+        let registry = Registry::new();
+        add(&registry, build_info(build));
+        add(&registry, ProcessCollector::new());
+        let api_requests = counters(&registry, Metric::ApiRequests);
+        for endpoint in Endpoint::ALL {
+            api_requests.with_label_values(&[endpoint.template(), code_label(Ok(200))]);
+        }
+        Self {
+            build,
+            api_requests,
+            api_request_duration: histogram_each(&registry, Metric::ApiRequestDuration),
+            cycle_duration: histogram_each(&registry, Metric::CycleDuration),
+            ingestion_delay: histogram_each(&registry, Metric::IngestionDelay),
+            state_duration: histogram_each(&registry, Metric::StateDuration),
+            batch_duration: histogram(&registry, Metric::BatchDuration),
+            events: counter_each(&registry, Metric::Events),
+            windows: counter_each(&registry, Metric::Windows),
+            store_errors: counter_each(&registry, Metric::StoreErrors),
+            data_loss: counter_each(&registry, Metric::DataLoss),
+            event_queue_depth: optional_gauge(&registry, Metric::EventQueueDepth),
+            event_queue_oldest: optional_gauge(&registry, Metric::EventQueueOldest),
+            store_size: optional_gauge(&registry, Metric::StoreSize),
+            config_successful: optional_gauge(&registry, Metric::ConfigLastReloadSuccessful),
+            config_success_at: optional_gauge(&registry, Metric::ConfigLastReloadSuccess),
+            registry,
+        }
+    }
+
+    /// A measurement of the pipeline.
+    pub fn measure(&self, measurement: Measurement) {
+        match measurement {
+            Measurement::IngestionDelay { source, delay } => {
+                // A platform clock ahead of ours makes a delay negative; a histogram's sum must
+                // not fall, and skew has a metric of its own.
+                self.ingestion_delay[position(&Source::ALL, source)]
+                    .observe(delay.max(Millis::ZERO).as_secs_f64());
+            }
+            Measurement::SegmentFinished { state, length } => {
+                self.state_duration[state.index()].observe(length.max(Millis::ZERO).as_secs_f64());
+            }
+            Measurement::Phase { phase, seconds } => {
+                self.cycle_duration[position(&Phase::ALL, phase)].observe(clamp(seconds));
+            }
+        }
+    }
+
+    /// A request to the platform ended: with this status code, or without an answer.
+    pub fn request(
+        &self,
+        endpoint: Endpoint,
+        outcome: Result<u16, TransportFailure>,
+        took: Millis,
+    ) {
+        self.api_requests
+            .with_label_values(&[endpoint.template(), code_label(outcome)])
+            .inc();
+        self.api_request_duration[position(&Endpoint::ALL, endpoint)]
+            .observe(took.max(Millis::ZERO).as_secs_f64());
+    }
+
+    /// The consumer committed a batch after this many seconds.
+    pub fn batch(&self, seconds: f64) {
+        self.batch_duration.observe(clamp(seconds));
+    }
+
+    /// This became of so many events.
+    pub fn events(&self, result: EventResult, count: u64) {
+        self.events[result.index()].inc_by(count);
+    }
+
+    /// So many window rows were written like this.
+    pub fn windows(&self, result: WindowResult, count: u64) {
+        self.windows[result.index()].inc_by(count);
+    }
+
+    /// The store failed.
+    pub fn store_error(&self, operation: StoreOperation) {
+        self.store_errors[operation.index()].inc();
+    }
+
+    /// So many records were lost or found damaged.
+    pub fn data_loss(&self, kind: DataLoss, count: u64) {
+        self.data_loss[kind.index()].inc_by(count);
+    }
+
+    /// The event queue's backlog: records not stored yet, and when the oldest entered.
+    pub fn event_queue(&self, depth: u64, oldest: Option<UnixMillis>) {
+        self.event_queue_depth.set(Some(depth as f64));
+        self.event_queue_oldest
+            .set(oldest.map(UnixMillis::as_secs_f64));
+    }
+
+    /// Size of the store's files.
+    pub fn store_size(&self, bytes: u64) {
+        self.store_size.set(Some(bytes as f64));
+    }
+
+    /// A configuration was accepted at start or reload.
+    pub fn config_accepted(&self, at: UnixMillis) {
+        self.config_successful.set(Some(1.0));
+        self.config_success_at.set(Some(at.as_secs_f64()));
+    }
+
+    /// A configuration was refused; the one before stays in force.
+    pub fn config_refused(&self) {
+        self.config_successful.set(Some(0.0));
+    }
+
+    /// Which build is running.
+    pub fn build(&self) -> BuildInfo {
+        self.build
+    }
+
+    /// Records in the event queue that are not stored yet; `None` before the first report.
+    pub fn queue_depth(&self) -> Option<u64> {
+        self.event_queue_depth.get().map(|depth| depth as u64)
+    }
+
+    /// When the oldest of them entered the queue.
+    pub fn queue_oldest(&self) -> Option<UnixMillis> {
+        self.event_queue_oldest
+            .get()
+            .map(|seconds| UnixMillis((seconds * 1_000.0).round() as i64))
+    }
+
+    /// Size of the store's files in bytes; `None` before the first report.
+    pub fn store_bytes(&self) -> Option<u64> {
+        self.store_size.get().map(|bytes| bytes as u64)
+    }
+
+    /// Failures of the store since start, whatever it was doing.
+    pub fn store_errors(&self) -> u64 {
+        self.store_errors.iter().map(IntCounter::get).sum()
+    }
+
+    /// Records lost or damaged since start.
+    pub fn losses(&self) -> u64 {
+        self.data_loss.iter().map(IntCounter::get).sum()
+    }
+
+    /// Every family, ordered by name, series ordered by label values. Reads a few small files
+    /// below /proc: call it off the reactor.
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
+    }
+}
+
+/// Seconds as a histogram may take them: a sum must neither fall nor become NaN.
+fn clamp(seconds: f64) -> f64 {
+    if seconds.is_finite() {
+        seconds.max(0.0)
+    } else {
+        0.0
+    }
+}
+
+fn position<T: PartialEq + Copy>(all: &[T], value: T) -> usize {
+    all.iter()
+        .position(|other| *other == value)
+        .expect("the list holds every value")
+}
+
+fn build_info(build: BuildInfo) -> Gauge {
+    let spec = Metric::BuildInfo.spec();
+    let values = [build.version, build.revision, build.rust_version];
+    let mut opts = Opts::new(spec.prometheus_name, spec.help);
+    for (label, value) in spec.labels.iter().zip(values) {
+        opts = opts.const_label(label.name, value);
+    }
+    let gauge = Gauge::with_opts(opts).expect("a row of the catalog is a valid metric");
+    gauge.set(1.0);
+    gauge
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{CATALOG, Kind, Origin};
+    use crate::model::state::RoutingState;
+
+    fn telemetry() -> Telemetry {
+        Telemetry::new(BuildInfo {
+            version: "1.2.3",
+            revision: "abc",
+            rust_version: "1.95.0",
+        })
+    }
+
+    fn samples(telemetry: &Telemetry, metric: Metric) -> Vec<(Vec<String>, f64)> {
+        let families = telemetry.gather();
+        let Some(family) = families
+            .iter()
+            .find(|family| family.name() == metric.spec().prometheus_name)
+        else {
+            return Vec::new();
+        };
+        family
+            .get_metric()
+            .iter()
+            .map(|sample| {
+                let labels = sample.get_label().iter();
+                let value = match metric.spec().kind {
+                    Kind::Counter => sample.get_counter().get_value(),
+                    Kind::Gauge => sample.get_gauge().get_value(),
+                    Kind::Histogram(_) => sample.get_histogram().get_sample_sum(),
+                };
+                (
+                    labels.map(|label| label.value().to_owned()).collect(),
+                    value,
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_family_is_of_the_catalog_and_not_of_the_view() {
+        let telemetry = telemetry();
+        telemetry.event_queue(3, Some(UnixMillis(1_500)));
+        telemetry.store_size(10);
+        telemetry.config_accepted(UnixMillis(1_000));
+        let families = telemetry.gather();
+        for family in &families {
+            let metric = Metric::by_name(family.name()).expect("in the catalog");
+            assert_ne!(metric.spec().origin, Origin::View, "{}", family.name());
+        }
+        for spec in CATALOG.iter().filter(|s| s.origin == Origin::Telemetry) {
+            assert!(
+                families.iter().any(|f| f.name() == spec.prometheus_name),
+                "{} is registered",
+                spec.prometheus_name
+            );
+        }
+    }
+
+    #[test]
+    fn closed_labels_stand_at_zero_from_the_start() {
+        let telemetry = telemetry();
+        for metric in [
+            Metric::Events,
+            Metric::Windows,
+            Metric::DataLoss,
+            Metric::StoreErrors,
+            Metric::CycleDuration,
+            Metric::StateDuration,
+            Metric::IngestionDelay,
+            Metric::ApiRequestDuration,
+        ] {
+            let samples = samples(&telemetry, metric);
+            assert_eq!(
+                samples.len(),
+                metric.spec().series.most as usize,
+                "{metric:?}"
+            );
+            assert!(samples.iter().all(|(_, value)| *value == 0.0), "{metric:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_recorded_is_found_under_its_labels() {
+        let telemetry = telemetry();
+        telemetry.events(EventResult::Published, 7);
+        telemetry.request(Endpoint::Statuses, Ok(429), Millis(250));
+        telemetry.request(
+            Endpoint::Statuses,
+            Err(TransportFailure::Timeout),
+            Millis(-5),
+        );
+        telemetry.measure(Measurement::SegmentFinished {
+            state: RoutingState::OnCall,
+            length: Millis(90_500),
+        });
+        telemetry.measure(Measurement::Phase {
+            phase: Phase::Join,
+            seconds: f64::NAN,
+        });
+        let text = |labels: &[&str]| labels.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
+        let has = |metric, labels: &[&str], value: f64| {
+            assert!(
+                samples(&telemetry, metric).contains(&(text(labels), value)),
+                "{metric:?} {labels:?}"
+            );
+        };
+        has(Metric::Events, &["published"], 7.0);
+        let statuses = Endpoint::Statuses.template();
+        has(Metric::ApiRequests, &["429", statuses], 1.0);
+        has(Metric::ApiRequests, &["timeout", statuses], 1.0);
+        has(Metric::ApiRequestDuration, &[statuses], 0.25);
+        has(Metric::StateDuration, &["on_call"], 90.5);
+        has(Metric::CycleDuration, &["join"], 0.0);
+        has(Metric::BuildInfo, &["abc", "1.95.0", "1.2.3"], 1.0);
+    }
+
+    #[test]
+    fn a_gauge_without_a_value_is_absent() {
+        let telemetry = telemetry();
+        assert!(samples(&telemetry, Metric::EventQueueOldest).is_empty());
+        telemetry.event_queue(2, Some(UnixMillis(1_715_675_400_250)));
+        assert_eq!(
+            samples(&telemetry, Metric::EventQueueOldest),
+            [(Vec::new(), 1_715_675_400.25)]
+        );
+        assert_eq!(
+            telemetry.queue_oldest(),
+            Some(UnixMillis(1_715_675_400_250))
+        );
+        telemetry.event_queue(0, None);
+        assert!(samples(&telemetry, Metric::EventQueueOldest).is_empty());
+        assert_eq!(
+            samples(&telemetry, Metric::EventQueueDepth),
+            [(vec![], 0.0)]
+        );
+        assert_eq!(telemetry.queue_depth(), Some(0));
+    }
+
+    #[test]
+    fn a_refused_configuration_keeps_the_time_of_the_accepted_one() {
+        let telemetry = telemetry();
+        telemetry.config_accepted(UnixMillis(5_000));
+        telemetry.config_refused();
+        assert_eq!(
+            samples(&telemetry, Metric::ConfigLastReloadSuccessful),
+            [(vec![], 0.0)]
+        );
+        assert_eq!(
+            samples(&telemetry, Metric::ConfigLastReloadSuccess),
+            [(vec![], 5.0)]
+        );
+    }
+}

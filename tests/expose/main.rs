@@ -1,0 +1,10 @@
+//! Pages and API from outside: golden pages, an independent parser, real sockets on port 0.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod api;
+mod client;
+mod golden;
+mod limits;
+mod parse;
+mod view;
