@@ -103,7 +103,7 @@ fn urls(reader: &mut Reader<'_>) -> (Url, Url, bool) {
     let missing = match (reader.given(api).is_empty(), reader.given(login).is_empty()) {
         (true, true) => {
             let domain = match reader.given("source.region") {
-                "" => reader.default_of("source.region", region::domain),
+                "" => default_of("source.region", region::domain),
                 _ => reader.value("source.region", region::domain),
             };
             return (of_region("api", domain), of_region("login", domain), false);
@@ -171,7 +171,7 @@ fn pipeline(reader: &mut Reader<'_>, org: &str) -> PipelineConfig {
         include_offline: reader.value("window.include_offline", values::switch),
         stale_after: reader.duration("stale_after"),
     };
-    if pipeline.queues_include.is_empty() {
+    if pipeline.queues_include.is_empty() && !reader.any_bad(&["queues.include"]) {
         let refusal = Refusal::new("keeps no queue at all", "write [\".*\"] for all of them");
         reader.refuse_key("queues.include", refusal);
     }
@@ -299,16 +299,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn default_of<T>(&self, path: &'static str, parse: impl Fn(&str) -> Result<T, Refusal>) -> T {
-        parse(default_text(path)).unwrap_or_else(|_| panic!("the default of {path} is valid"))
-    }
-
     fn value<T>(&mut self, path: &'static str, parse: impl Fn(&str) -> Result<T, Refusal>) -> T {
         match parse(self.given(path)) {
             Ok(value) => value,
             Err(refusal) => {
                 self.refuse_key(path, refusal);
-                self.default_of(path, parse)
+                default_of(path, parse)
             }
         }
     }
@@ -389,11 +385,7 @@ impl<'a> Reader<'a> {
         for (text, place) in self.items(path) {
             match values::pattern(&text) {
                 Ok(pattern) => patterns.push(pattern),
-                Err(refusal) => {
-                    self.refuse(place, path, refusal);
-                    // Something in its place, so that no second mistake says "keeps no queue".
-                    patterns.push(Regex::new("").expect("the empty pattern compiles"));
-                }
+                Err(refusal) => self.refuse(place, path, refusal),
             }
         }
         patterns
@@ -471,6 +463,10 @@ fn word_refusal(word: &str, supported: &[&str], planned: &[&str]) -> Option<Refu
         .unwrap_or_default();
     let hint = format!("{meant}supported: {choice}");
     Some(Refusal::value(word, "is not one of the values", &hint))
+}
+
+fn default_of<T>(path: &'static str, parse: impl Fn(&str) -> Result<T, Refusal>) -> T {
+    parse(default_text(path)).unwrap_or_else(|_| panic!("the default of {path} is valid"))
 }
 
 fn default_text(path: &str) -> &'static str {
