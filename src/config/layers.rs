@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Finding, Place, Refusal, nearest};
-use super::raw::{Layer, Raw, RawValue, flow_list};
+use super::raw::{Layer, Raw, RawValue};
 use super::settings::{ENVIRONMENT_PREFIX, SETTINGS, Shape};
+use super::yaml::flow_list;
 
 /// The environment, as `main` hands it in.
 pub type Environment = BTreeMap<String, String>;

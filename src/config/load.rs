@@ -11,8 +11,9 @@ use super::Config;
 use super::effective::Effective;
 use super::finding::{ConfigError, Finding, Place, Refusal};
 use super::layers::{Environment, FlagValue, from_environment, from_flags, merge};
-use super::raw::{self, FILE_BYTES_MAX, Layer};
+use super::raw::{self, Layer};
 use super::resolve::resolve;
+use super::yaml::FILE_BYTES_MAX;
 
 /// A configuration without mistakes.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@
 pub mod duration; //   `15s`, `1h30m` <-> milliseconds
 pub mod finding; //    a mistake, its place and its remedy
 pub mod settings; //   the one table of settings
+mod yaml; //           text -> a tree with positions
 mod raw; //            the file's text -> settings with places
 pub mod layers; //     environment and flags; what wins
 mod region; //         where the platform answers

@@ -4,25 +4,14 @@
 //! into a tree with positions first and holds the tree against the table, so that every unknown
 //! key and every wrong shape is found in one go. It judges shapes, never values.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
 use super::finding::{Finding, Place, Refusal, nearest, quoted};
 use super::settings::{SETTINGS, Setting, Shape, is_section, keys_in, setting};
-
-/// Largest file read. The full example has a few kilobytes; a megabyte is somebody's mistake.
-pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
-
-/// Deepest nesting: section, key, list, item are four; foreign structures may have a few more.
-/// It also bounds the recursion of the reader.
-const DEPTH_MAX: usize = 16;
-
-/// Most nodes in a file, aliases counted as often as they are used.
-const NODES_MAX: usize = 20_000;
+use super::yaml::{Node, parse_yaml};
 
 /// What the effective configuration prints for a secret; read back as "not given here".
 pub(super) const REDACTED: &str = "<redacted>";
@@ -89,129 +78,6 @@ pub(super) fn read(file: &Arc<str>, text: &str, mistakes: &mut Vec<Finding>) -> 
     reader.layer
 }
 
-/// Reads a list in YAML's flow form, `["a", "b"]`: lists in variables of the environment.
-///
-/// # Errors
-/// The parser's complaint, without the text.
-pub(super) fn flow_list(text: &str) -> Result<Vec<String>, String> {
-    parse_yaml(text).map_err(|error| error.text)
-}
-
-struct YamlError {
-    location: Option<Location>,
-    text: String,
-}
-
-fn parse_yaml<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, YamlError> {
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_depth: DEPTH_MAX,
-            flow_nesting_limit: DEPTH_MAX,
-            max_nodes: NODES_MAX,
-            max_events: NODES_MAX * 2,
-            max_aliases: 100,
-            max_anchors: 100,
-            max_documents: 1,
-            max_total_scalar_bytes: FILE_BYTES_MAX,
-        },
-        strict_booleans: true,
-        // A snippet would repeat lines of the file, which may hold what must not be shown.
-        with_snippet: false,
-    };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let rendered = error.without_snippet().to_string();
-        let first = rendered.lines().next().unwrap_or_default();
-        // The place is told by the finding; the parser repeats it at the end of its message.
-        let first = first.split(" at line ").next().unwrap_or_default();
-        YamlError {
-            location: error.location(),
-            text: first.trim_end_matches([':', '.']).to_owned(),
-        }
-    })
-}
-
-/// A YAML node. Plain numbers and switches keep no text of their own: it is cut out of the
-/// source, so that `0.90` stays `0.90` and `off` stays `off`.
-enum Node {
-    Null,
-    Text(String),
-    Plain(String),
-    List(Vec<Spanned<Node>>),
-    Map(Vec<(Spanned<String>, Spanned<Node>)>),
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NodeVisitor)
-    }
-}
-
-struct NodeVisitor;
-
-impl<'de> Visitor<'de> for NodeVisitor {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value, a list or a mapping")
-    }
-
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Node, E> {
-        Ok(Node::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Node, D::Error> {
-        Node::deserialize(inner)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Plain(value.to_string()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Plain(value.to_string()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Plain(value.to_string()))
-    }
-
-    fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
-        Ok(Node::Plain(value.to_string()))
-    }
-
-    fn visit_u128<E>(self, value: u128) -> Result<Node, E> {
-        Ok(Node::Plain(value.to_string()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Plain(value.to_string()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Text(value.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = list.next_element()? {
-            items.push(item);
-        }
-        Ok(Node::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
-        }
-        Ok(Node::Map(entries))
-    }
-}
-
 struct Reader<'a> {
     file: &'a Arc<str>,
     text: &'a str,
@@ -237,12 +103,18 @@ impl Reader<'_> {
     }
 
     fn section(&mut self, prefix: &str, entries: &[(Spanned<String>, Spanned<Node>)]) {
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
         for (key, node) in entries {
             let path = if prefix.is_empty() {
                 key.value.clone()
             } else {
                 format!("{prefix}.{}", key.value)
             };
+            if !seen.insert(&key.value) {
+                let refusal = Refusal::new("is given twice", "keep one of them");
+                self.refuse(key.referenced, &shown_path(prefix, &key.value), refusal);
+                continue;
+            }
             // Keys are paths of the table only if they hold no dot themselves.
             let known = (!key.value.contains('.')).then_some(path.as_str());
             if let Some(setting) = known.and_then(setting) {
@@ -259,11 +131,7 @@ impl Reader<'_> {
                     }
                 }
             } else {
-                let shown = if prefix.is_empty() {
-                    shown_key(&key.value)
-                } else {
-                    format!("{prefix}.{}", shown_key(&key.value))
-                };
+                let shown = shown_path(prefix, &key.value);
                 let hint = unknown_key_hint(prefix, &key.value);
                 self.refuse(key.referenced, &shown, Refusal::new("unknown key", hint));
             }
@@ -354,6 +222,13 @@ impl Reader<'_> {
             }
             Node::Null | Node::List(_) | Node::Map(_) => None,
         }
+    }
+}
+
+fn shown_path(prefix: &str, key: &str) -> String {
+    match (prefix, shown_key(key)) {
+        ("", key) => key,
+        (prefix, key) => format!("{prefix}.{key}"),
     }
 }
 
