@@ -33,7 +33,7 @@ pub struct FlagValue {
 }
 
 /// A variable's value, if it is set and not empty.
-pub(super) fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
+pub(crate) fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
     environment
         .get(name)
         .map(String::as_str)

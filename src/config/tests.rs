@@ -43,6 +43,7 @@ fn shown(loaded: &Loaded) -> String {
 #[test]
 fn every_bad_file_gives_exactly_its_messages() {
     let directory = root().join("tests/fixtures/config/bad");
+    // Compiled with this variable set, the test writes what it would compare: review the diff.
     let bless = option_env!("BLESS_FIXTURES").is_some();
     let mut files: Vec<PathBuf> = std::fs::read_dir(&directory)
         .unwrap()
