@@ -1,5 +1,24 @@
 //! Configuration in two steps: `raw` mirrors the file, [`Config`] holds durations, URLs and
 //! secrets. Parsing has no effects: no DNS, no ports; the environment comes in as a map.
+//! Only the file itself and the secret's file are read.
+
+pub mod duration; //   `15s`, `1h30m` <-> milliseconds
+pub mod finding; //    a mistake, its place and its remedy
+pub mod settings; //   the one table of settings
+mod yaml; //           text -> a tree with positions
+mod raw; //            the file's text -> settings with places
+pub mod layers; //     environment and flags; what wins
+mod region; //         where the platform answers
+mod secret; //         where the client secret comes from
+mod values; //         text -> numbers, URLs, patterns
+mod resolve; //        settings -> Config
+mod effective; //      Config -> YAML for people
+mod load; //           all of it in order
+
+pub use effective::Effective;
+pub use finding::{ConfigError, Finding};
+pub use layers::{Environment, FlagValue};
+pub use load::{Loaded, load, parse};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -168,3 +187,6 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+#[cfg(test)]
+mod tests;

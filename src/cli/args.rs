@@ -1,0 +1,195 @@
+//! The command line: what can be typed, with help, defaults and limits.
+//!
+//! Flags are named as in other Prometheus exporters (`--web.listen-address`). It only describes
+//! and checks; `super::parse` turns it into a command. No secret is a flag of the exporter; the
+//! one of `simulate` opens a simulation and nothing else.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{LogFormat, LogLevel, duration};
+use crate::model::time::Millis;
+
+/// Most simulated agents: the limit of the simulator.
+const AGENTS_MAX: i64 = 200_000;
+
+/// Most simulated queues: the limit of the simulator.
+const QUEUES_MAX: i64 = 10_000;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "genesys-cloud-exporter",
+    version,
+    about = "Genesys Cloud agent presence and routing availability as metrics",
+    after_help = "Examples:\n  \
+        genesys-cloud-exporter demo\n  \
+        genesys-cloud-exporter check config config.yml\n  \
+        genesys-cloud-exporter --config.file config.yml\n\n\
+        Without a command it runs the exporter, as run does.\n\
+        Exit status: 0 fine, 1 failed, 2 bad usage or configuration.",
+    args_conflicts_with_subcommands = true
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) run: RunFlags,
+    #[command(subcommand)]
+    pub(super) command: Option<Sub>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Sub {
+    /// Run the exporter (the default when no command is given)
+    #[command(after_help = "Example:\n  \
+        GENESYSCLOUD_CLIENT_SECRET=… genesys-cloud-exporter run --config.file config.yml\n\n\
+        Every setting can be given by the environment: GENESYSCLOUD_ and its path in upper\n\
+        case with _ for . (GENESYSCLOUD_POLL_INTERVAL). Flag over environment over file over\n\
+        default. config.example.yml lists every setting.")]
+    Run(RunFlags),
+    /// Run a simulated organisation and the exporter against it, nothing else needed
+    #[command(after_help = "Example:\n  \
+        genesys-cloud-exporter demo --agents 200 --queues 5\n\n\
+        Open the addresses that it prints; Ctrl-C ends it.")]
+    Demo(DemoFlags),
+    /// Run only the simulated organisation
+    #[command(after_help = "Example:\n  \
+        genesys-cloud-exporter simulate --listen 127.0.0.1:10096 --agents 50 --tempo 20\n\n\
+        Give an exporter http://127.0.0.1:10096 as source.api_url and source.login_url.")]
+    Simulate(Box<SimulateFlags>),
+    /// Check a configuration without starting anything
+    #[command(
+        after_help = "Example:\n  genesys-cloud-exporter check config config.yml",
+        arg_required_else_help = true
+    )]
+    Check {
+        #[command(subcommand)]
+        what: Check,
+    },
+    /// Print the metric reference as Markdown
+    #[command(after_help = "Example:\n  genesys-cloud-exporter metrics > METRICS.md")]
+    Metrics,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Check {
+    /// Print the effective configuration with secrets redacted, or every mistake in it
+    #[command(after_help = "Example:\n  \
+        genesys-cloud-exporter check config config.yml\n\n\
+        Exit status: 0 fine, 2 with mistakes.")]
+    Config {
+        /// The configuration file
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunFlags {
+    /// Configuration file [env: GENESYSCLOUD_CONFIG_FILE]
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub(super) config_file: Option<PathBuf>,
+    /// Address to listen on; may be repeated [default: 127.0.0.1:10095]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub(super) listen: Vec<String>,
+    /// Path of the metrics page [default: /metrics]
+    #[arg(long = "web.telemetry-path", value_name = "PATH")]
+    pub(super) telemetry_path: Option<String>,
+    /// TLS and basic auth of the server (not supported by this version)
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub(super) web_config_file: Option<String>,
+    #[command(flatten)]
+    pub(super) log: LogFlags,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogFlags {
+    /// Least severe level written [default: info]
+    #[arg(long = "log.level", value_name = "LEVEL")]
+    pub(super) level: Option<LogLevel>,
+    /// Format of the log [default: logfmt]
+    #[arg(long = "log.format", value_name = "FORMAT")]
+    pub(super) format: Option<LogFormat>,
+}
+
+/// The simulated organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct OrgFlags {
+    /// Simulated agents
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=AGENTS_MAX))]
+    pub agents: u32,
+    /// Simulated queues
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=QUEUES_MAX))]
+    pub queues: u32,
+    /// Seed: the same seed gives the same organisation
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Faults to inject, or none
+    #[arg(long, default_value = "none")]
+    pub faults: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DemoFlags {
+    #[command(flatten)]
+    pub(super) org: OrgFlags,
+    /// Address to listen on; may be repeated
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        default_value = crate::config::DEFAULT_LISTEN
+    )]
+    pub(super) listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(super) log: LogFlags,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SimulateFlags {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10096")]
+    pub(super) listen: SocketAddr,
+    /// OAuth client id that may log in
+    #[arg(long, value_name = "ID", default_value = "demo")]
+    pub(super) client_id: String,
+    /// Its secret: it opens the simulation and nothing else
+    #[arg(long, value_name = "SECRET", default_value = "demo")]
+    pub(super) client_secret: String,
+    #[command(flatten)]
+    pub(super) org: OrgFlags,
+    /// Speed of life: 1 is a real contact centre, 20 is twenty times as fast
+    #[arg(long, default_value = "1", value_parser = tempo)]
+    pub(super) tempo: f64,
+    /// Requests a token may make in a minute
+    #[arg(long, value_name = "COUNT", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) requests_per_minute: u32,
+    /// How long a token is valid
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = above_zero)]
+    pub(super) token_lifetime: Millis,
+    /// Entries of an agent's routing states, the current one included
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10))]
+    pub(super) history: u32,
+    /// How often the bulk snapshot's cache is refreshed; 0s: it is always fresh
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = span)]
+    pub(super) cache_refresh: Millis,
+    #[command(flatten)]
+    pub(super) log: LogFlags,
+}
+
+fn span(text: &str) -> Result<Millis, String> {
+    duration::parse(text).map_err(|refusal| format!("{}; {}", refusal.what, refusal.hint))
+}
+
+fn above_zero(text: &str) -> Result<Millis, String> {
+    match span(text)? {
+        Millis(0) => Err("it must be greater than zero".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// The range of the simulator: beyond it every state would last milliseconds, or for ever.
+fn tempo(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(tempo) if (0.01..=1_000.0).contains(&tempo) => Ok(tempo),
+        _ => Err("give a number from 0.01 to 1000".to_owned()),
+    }
+}

@@ -1,0 +1,187 @@
+//! The log: events become lines on standard error, logfmt or JSON.
+//!
+//! Ours at the configured level; libraries only from warnings up, because their debug lines may
+//! hold headers. Repeated warnings of one kind are written once a minute. Nothing here formats
+//! a time or a value in a way that could begin a second line.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::clock::SystemClock;
+use crate::config::{LogConfig, LogFormat, LogLevel};
+use crate::model::time::Now;
+
+mod line; //    one event as one line
+mod repeats; // which repetitions are written
+
+pub use line::{Line, MESSAGE_BYTES_MAX, VALUE_BYTES_MAX, Value};
+pub use repeats::{Admission, QUIET, Repeats};
+
+/// Prefix of the targets of this crate's own events.
+const OWN_TARGET: &str = "genesys_cloud_exporter";
+
+/// Another subscriber was installed before.
+#[derive(Debug, thiserror::Error)]
+#[error("a log is already installed in this process")]
+pub struct LogError(#[source] tracing::subscriber::SetGlobalDefaultError);
+
+/// Installs the log of the process, to standard error.
+///
+/// # Errors
+/// If there already is one.
+pub fn init(config: LogConfig, clock: SystemClock) -> Result<(), LogError> {
+    let layer = LogLayer::new(config, io::stderr(), move || clock.now());
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
+        .map_err(LogError)
+}
+
+/// Writes events as lines. `W` gets each line in one write, so that lines do not mix.
+pub struct LogLayer<W, N> {
+    config: LogConfig,
+    now: N,
+    state: Mutex<State<W>>,
+}
+
+struct State<W> {
+    out: W,
+    repeats: Repeats,
+}
+
+impl<W: Write, N: Fn() -> Now> LogLayer<W, N> {
+    /// A log that writes to `out` and stamps lines by `now`.
+    pub fn new(config: LogConfig, out: W, now: N) -> Self {
+        let repeats = Repeats::default();
+        let state = Mutex::new(State { out, repeats });
+        Self { config, now, state }
+    }
+
+    fn write(&self, event: &Event<'_>) {
+        let metadata = event.metadata();
+        let mut line = Line::default();
+        event.record(&mut Recorder(&mut line));
+        let now = (self.now)();
+        // A line is whole or not there, so a panic elsewhere leaves nothing half done.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut suppressed = 0;
+        if *metadata.level() <= tracing::Level::WARN {
+            // Events without a kind are told apart by where they are written.
+            let kind = match line.kind() {
+                Some(kind) => kind.to_owned(),
+                None => format!(
+                    "{}:{}",
+                    metadata.target(),
+                    metadata.line().unwrap_or_default()
+                ),
+            };
+            match state.repeats.admit(&kind, now.mono) {
+                Admission::Suppress => return,
+                Admission::Write { suppressed: count } => suppressed = count,
+            }
+        }
+        let level = metadata.level().as_str().to_ascii_lowercase();
+        // The target of a library says who speaks; our own is noise.
+        let target = Some(metadata.target()).filter(|target| !is_own(target));
+        let mut text = match self.config.format {
+            LogFormat::Logfmt => line.logfmt(now.wall, &level, target, suppressed),
+            LogFormat::Json => line.json(now.wall, &level, target, suppressed),
+        };
+        text.push('\n');
+        // There is nobody left to tell if standard error is gone.
+        let _ = state.out.write_all(text.as_bytes());
+    }
+}
+
+impl<S, W, N> Layer<S> for LogLayer<W, N>
+where
+    S: Subscriber,
+    W: Write + Send + 'static,
+    N: Fn() -> Now + Send + Sync + 'static,
+{
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        let own = filter(self.config.level);
+        let allowed = if is_own(metadata.target()) {
+            own
+        } else {
+            own.min(LevelFilter::WARN)
+        };
+        *metadata.level() <= allowed
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(filter(self.config.level))
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        self.write(event);
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    }
+}
+
+fn is_own(target: &str) -> bool {
+    target
+        .strip_prefix(OWN_TARGET)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+struct Recorder<'a>(&'a mut Line);
+
+impl Visit for Recorder<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.put(field.name(), Value::debug(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.put(field.name(), Value::text(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.put(field.name(), Value::Bare(value.to_string()));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.put(field.name(), Value::Bare(value.to_string()));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.put(field.name(), Value::Bare(value.to_string()));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        let text = value.to_string();
+        // JSON has no word for what is not a number.
+        let value = if value.is_finite() {
+            Value::Bare(text)
+        } else {
+            Value::text(&text)
+        };
+        self.0.put(field.name(), value);
+    }
+
+    fn record_error(&mut self, field: &Field, error: &(dyn std::error::Error + 'static)) {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        self.0.put(field.name(), Value::text(&text));
+    }
+}
+
+#[cfg(test)]
+mod tests;
