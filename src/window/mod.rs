@@ -8,7 +8,7 @@ mod dirty;
 mod facts;
 mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use dirty::{DirtyRange, dirty};
 pub use facts::{
