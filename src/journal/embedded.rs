@@ -65,6 +65,8 @@ pub struct FetchReport {
     pub records: Vec<(u64, JournalRecord)>,
     /// Last number looked at: acknowledge up to here once `records` are stored.
     pub through: u64,
+    /// Last number acknowledged before: if `through` is no greater, nothing waits.
+    pub acknowledged: u64,
     /// Rows that were not as written and became dead letters.
     pub dead: u64,
     /// Numbers that were given and are gone.
@@ -209,6 +211,7 @@ impl EmbeddedJournal {
         let rows = rows_after(&transaction, after, limit).map_err(&failed)?;
         let mut report = FetchReport {
             through: after.max(appended),
+            acknowledged,
             ..FetchReport::default()
         };
         if rows.len() >= limit {

@@ -140,8 +140,7 @@ impl Consumer {
             dead: fetched.dead,
             missing: fetched.missing,
         };
-        // Rows buried by an earlier fetch leave numbers that are still to be acknowledged.
-        if brought == Fetched::default() && self.status().await?.depth == 0 {
+        if fetched.through <= fetched.acknowledged {
             return Ok(false);
         }
         let committed = self.store.commit(fetched.records).await.map_err(of_store)?;

@@ -138,7 +138,8 @@ pub fn closing(
     starts
 }
 
-/// Starts of the windows that overlap `[from, to)` and end at or before `closed_until`.
+/// Starts of the windows that overlap `[from, to)` and end at or before `closed_until`. Windows
+/// that start before 1970 are none: their starts could not be written.
 pub(super) fn closed_windows(
     spec: WindowSpec,
     from: UnixMillis,
@@ -146,7 +147,7 @@ pub(super) fn closed_windows(
     closed_until: UnixMillis,
 ) -> impl Iterator<Item = UnixMillis> {
     // The first window end after `from` is that of the first window that overlaps it.
-    let first = spec.next_end(from) - spec.length;
+    let first = (spec.next_end(from) - spec.length).max(UnixMillis(0));
     std::iter::successors(Some(first), move |&start| Some(start + spec.slide))
         .take_while(move |&start| start < to && start + spec.length <= closed_until)
 }

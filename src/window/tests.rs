@@ -460,6 +460,13 @@ fn windows_close_once_and_only_where_the_agent_was_registered() {
         overlapping,
     );
     assert_eq!(Vec::from_iter(closed), [400_000, 500_000].map(UnixMillis));
+    facts.roster = BTreeMap::from([(UnixMillis(0), None)]);
+    let first = closing(&facts, None, UnixMillis(400_000), overlapping);
+    assert_eq!(
+        Vec::from_iter(first),
+        [0, 100_000].map(UnixMillis),
+        "none before 1970"
+    );
 }
 
 #[test]
