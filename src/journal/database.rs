@@ -219,7 +219,8 @@ fn schema_version(connection: &Connection) -> rusqlite::Result<u32> {
 const HEADER: &[u8; 16] = b"SQLite format 3\0";
 
 /// Whether the file is plainly not one of SQLite's, or is empty beside a log. Asked before SQLite
-/// is let near: it deletes a log that it cannot attribute, and with it what may be evidence.
+/// is let near: it deletes a log that it cannot attribute, and with it what may be evidence. Only for
+/// a file that this process has not open: closing it here would drop SQLite's locks on it.
 fn is_foreign(path: &Path) -> bool {
     let mut header = Vec::new();
     let Ok(file) = fs::File::open(path) else {

@@ -9,6 +9,7 @@ use crate::model::state::Presence;
 use crate::model::time::{Millis, UNIX_MILLIS_MAX, UnixMillis};
 use crate::window::{AgentFacts, Confirmation};
 
+use super::columns::instant;
 use super::event_rows;
 
 /// Loads what lies in `[from, to]`, the nearest event and presence on either side, and all of the
@@ -49,13 +50,17 @@ fn confirmations(
             "SELECT entered_at, confirmed_until, tolerance FROM confirmation \
              WHERE org = ?1 AND user_id = ?2 AND entered_at BETWEEN ?3 AND ?4",
         )?
-        .query_map(params![org, user, from.0, to.0], |row| {
-            let confirmation = Confirmation {
-                until: UnixMillis(row.get(1)?),
-                tolerance: Millis(row.get(2)?),
-            };
-            Ok((UnixMillis(row.get(0)?), confirmation))
-        })?
+        .query_map(
+            params![org, user, from.to_string(), to.to_string()],
+            |row| {
+                let confirmation = Confirmation {
+                    until: UnixMillis(row.get(1)?),
+                    tolerance: Millis(row.get(2)?),
+                };
+                Ok(instant(row, 0)?.map(|at| (at, confirmation)))
+            },
+        )?
+        .filter_map(Result::transpose)
         .collect()
 }
 
@@ -121,7 +126,7 @@ pub(super) fn write_changed(
             .execute(params![
                 org,
                 user,
-                at.0,
+                at.to_string(),
                 confirmation.until.0,
                 confirmation.tolerance.0
             ])?;

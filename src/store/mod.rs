@@ -6,6 +6,8 @@
 
 mod columns;
 mod consumer;
+#[cfg(test)]
+mod consumer_tests;
 mod event_rows;
 mod fact_rows;
 mod handle;

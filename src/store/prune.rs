@@ -37,30 +37,27 @@ const EVENTS: &str = "DELETE FROM agent_event WHERE rowid IN (
               AND (roster.until_at IS NULL OR roster.until_at >= ?4)))
     LIMIT ?3)";
 
-/// The same in the tables whose instants are integers.
-const REST: [&str; 4] = [
-    "DELETE FROM confirmation WHERE org = ?1 AND entered_at < ?2 AND EXISTS (
-        SELECT 1 FROM confirmation AS later
+/// Confirmations, by the same rule; `?2` is text.
+const CONFIRMATIONS: &str = "DELETE FROM confirmation WHERE org = ?1 AND entered_at < ?2 AND (
+    EXISTS (SELECT 1 FROM agent_event AS later
         WHERE later.org = confirmation.org AND later.user_id = confirmation.user_id
-          AND later.entered_at > confirmation.entered_at AND later.entered_at <= ?2)",
-    "DELETE FROM presence WHERE org = ?1 AND at < ?2 AND EXISTS (
-        SELECT 1 FROM presence AS later
-        WHERE later.org = presence.org AND later.user_id = presence.user_id
-          AND later.at > presence.at AND later.at <= ?2)",
+          AND later.state_entered_at > confirmation.entered_at
+          AND later.state_entered_at <= ?2 AND later.withdrawn = 0)
+    OR NOT EXISTS (SELECT 1 FROM roster
+        WHERE roster.org = confirmation.org AND roster.user_id = confirmation.user_id))";
+
+/// What instants as integers bound; `?2` is one.
+const REST: [&str; 3] = [
     "DELETE FROM roster WHERE org = ?1 AND until_at < ?2",
+    "DELETE FROM presence WHERE org = ?1 AND at < ?2 AND (
+        EXISTS (SELECT 1 FROM presence AS later
+            WHERE later.org = presence.org AND later.user_id = presence.user_id
+              AND later.at > presence.at AND later.at <= ?2)
+        OR NOT EXISTS (SELECT 1 FROM roster
+            WHERE roster.org = presence.org AND roster.user_id = presence.user_id))",
     "DELETE FROM agent WHERE org = ?1 AND closed_until < ?2 AND NOT EXISTS (
         SELECT 1 FROM roster
         WHERE roster.org = agent.org AND roster.user_id = agent.user_id)",
-];
-
-/// What an agent leaves behind that is in the registry no more.
-const LEFT: [&str; 2] = [
-    "DELETE FROM confirmation WHERE org = ?1 AND entered_at < ?2 AND NOT EXISTS (
-        SELECT 1 FROM roster
-        WHERE roster.org = confirmation.org AND roster.user_id = confirmation.user_id)",
-    "DELETE FROM presence WHERE org = ?1 AND at < ?2 AND NOT EXISTS (
-        SELECT 1 FROM roster
-        WHERE roster.org = presence.org AND roster.user_id = presence.user_id)",
 ];
 
 /// Forgets rows of windows that start before `windows`, and facts that only rows before `facts`
@@ -78,9 +75,10 @@ pub(super) fn step(
         EVENTS,
         params![org, facts.to_string(), STEP_ROWS_MAX, facts.0],
     )?;
-    for sql in REST.into_iter().chain(LEFT) {
+    for sql in REST {
         transaction.execute(sql, params![org, facts.0])?;
     }
+    transaction.execute(CONFIRMATIONS, params![org, facts.to_string()])?;
     let full = |gone: usize| gone as i64 >= STEP_ROWS_MAX;
     Ok(PruneReport {
         events: gone_events as u64,

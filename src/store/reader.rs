@@ -3,6 +3,7 @@
 //! Short reads only, so that the write-ahead log can be checkpointed. A damaged row is left out,
 //! counted, and named to the writer, which sets it aside and makes it again from the events.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -141,8 +142,11 @@ fn bound(at: UnixMillis) -> String {
 }
 
 fn write_cursor((start, user): &Place) -> String {
-    let hex: String = user.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("{CURSOR_FORM}.{}.{hex}", start.0)
+    let mut cursor = format!("{CURSOR_FORM}.{}.", start.0);
+    for byte in user.bytes() {
+        write!(cursor, "{byte:02x}").expect("a string takes any text");
+    }
+    cursor
 }
 
 /// Longest cursor looked at: a user id of the longest accepted length, twice, and the start.

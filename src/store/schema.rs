@@ -2,7 +2,7 @@
 //!
 //! `agent_event` and `agent_window` are for users: instants are RFC 3339 in UTC with milliseconds,
 //! which sorts as text, and spans are integers of milliseconds. The rest is ours: instants there
-//! are milliseconds since the Unix epoch. A schema once released never changes; a new one is a
+//! are milliseconds since the Unix epoch, but for those that are compared with an event's start. A schema once released never changes; a new one is a
 //! further migration.
 
 use crate::journal::Database;
@@ -71,7 +71,7 @@ CREATE TABLE agent (
 CREATE TABLE confirmation (
     org TEXT NOT NULL,
     user_id TEXT NOT NULL,
-    entered_at INTEGER NOT NULL,
+    entered_at TEXT NOT NULL,
     confirmed_until INTEGER NOT NULL,
     tolerance INTEGER NOT NULL,
     PRIMARY KEY (org, user_id, entered_at)

@@ -224,12 +224,10 @@ impl SqliteStore {
         journal::size_bytes(&self.dir, DATABASE.file)
     }
 
-    /// Forgets the read position, for tests of what protects beside it.
+    /// The writer's connection, for tests that bring it into trouble.
     #[cfg(test)]
-    pub(crate) fn forget_cursor(&mut self) {
-        self.connection
-            .execute("UPDATE progress SET cursor = 0", [])
-            .unwrap();
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 }
 

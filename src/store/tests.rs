@@ -1,17 +1,13 @@
 //! The store against the pure window function, against repetition, and against damage.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::mpsc;
 
 use proptest::prelude::*;
 use rusqlite::Connection;
 use rusqlite::types::Value;
-use tokio::sync::{Notify, watch};
 
 use super::*;
-use crate::clock::SystemClock;
-use crate::journal::{DataDir, EmbeddedJournal, JournalHandle, JournalStatus};
+use crate::journal::DataDir;
 use crate::model::event::{Chain, Event, JournalRecord, RosterSpan};
 use crate::model::ids::UserId;
 use crate::model::state::RoutingState::{Available, NotReady, OnCall};
@@ -35,13 +31,13 @@ fn settings(slide: i64) -> StoreSettings {
     }
 }
 
-struct Place {
+pub(super) struct Place {
     _parent: tempfile::TempDir,
-    dir: DataDir,
+    pub(super) dir: DataDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let parent = tempfile::tempdir().unwrap();
         let dir = DataDir::open(&parent.path().join("data")).unwrap();
         Self {
@@ -50,13 +46,13 @@ impl Place {
         }
     }
 
-    fn store(&self) -> SqliteStore {
+    pub(super) fn store(&self) -> SqliteStore {
         SqliteStore::open(&self.dir, settings(300), UnixMillis(0))
             .unwrap()
             .0
     }
 
-    fn meddler(&self) -> Connection {
+    pub(super) fn meddler(&self) -> Connection {
         Connection::open(self.dir.path().join("store.db")).unwrap()
     }
 
@@ -77,7 +73,7 @@ impl Place {
         self.dump(FIGURES, "agent_window")
     }
 
-    fn revisions(&self) -> Vec<i64> {
+    pub(super) fn revisions(&self) -> Vec<i64> {
         let meddler = self.meddler();
         let mut statement = meddler
             .prepare("SELECT revision FROM agent_window ORDER BY window_start")
@@ -97,7 +93,7 @@ fn numbered(records: &[JournalRecord]) -> Vec<(u64, JournalRecord)> {
 
 /// The agent is registered from the epoch on, available from 10 s on, on call from 1000 s on,
 /// and every window up to 1500 s is closed.
-fn quiet_day() -> Vec<JournalRecord> {
+pub(super) fn quiet_day() -> Vec<JournalRecord> {
     let at = |seconds: i64| UnixMillis(seconds * 1_000);
     let follows = Chain::Follows { entered_at: at(10) };
     vec![
@@ -133,7 +129,7 @@ fn query(limit: usize) -> WindowQuery {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn rows_are_those_of_the_window_function_in_any_order_and_batches(
         (journal, other) in arb_journal_and_permutation(),
@@ -192,7 +188,8 @@ fn the_same_batch_again_changes_nothing_with_or_without_the_cursor() {
     let before = whole();
     let again = store.commit(&batch).unwrap();
     assert_eq!((again.skipped, again.written, again.revised), (4, 0, 0));
-    store.forget_cursor();
+    let forget = "UPDATE progress SET cursor = 0";
+    assert_eq!(store.connection().execute(forget, []).unwrap(), 1);
     let blind = store.commit(&batch).unwrap();
     assert_eq!((blind.skipped, blind.duplicate, blind.stored), (0, 2, 0));
     assert_eq!((blind.written, blind.revised, blind.deleted), (0, 0, 0));
@@ -442,92 +439,49 @@ fn a_newer_schema_is_refused_and_garbage_set_aside() {
     assert!(aside.exists() && store.cursor().unwrap() == 0);
 }
 
-/// What an observer hears.
-#[derive(Debug, PartialEq)]
-enum Heard {
-    Batch(usize, u64),
-    Error(&'static str),
-    Depth(u64),
-}
-
-struct Ear(mpsc::Sender<Heard>);
-
-impl ConsumerObserver for Ear {
-    fn batch(&mut self, _: Millis, fetched: Fetched, committed: &CommitReport) {
-        let _ = self.0.send(Heard::Batch(fetched.records, committed.stored));
-    }
-    fn store_error(&mut self, operation: &'static str, _: &(dyn std::error::Error + 'static)) {
-        let _ = self.0.send(Heard::Error(operation));
-    }
-    fn depth(&mut self, status: JournalStatus) {
-        let _ = self.0.send(Heard::Depth(status.depth));
-    }
-}
-
-/// The next thing heard; within a bound, and off the reactor.
-async fn heard(ear: &Arc<std::sync::Mutex<mpsc::Receiver<Heard>>>) -> Heard {
-    let ear = Arc::clone(ear);
-    let wait = move || {
-        let ear = ear.lock().unwrap();
-        ear.recv_timeout(std::time::Duration::from_secs(30))
-            .unwrap()
-    };
-    tokio::task::spawn_blocking(wait).await.unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_consumer_survives_errors_and_acknowledges_only_what_is_committed() {
+#[test]
+fn a_full_disk_changes_nothing_and_the_same_batch_goes_in_later() {
     let place = Place::new();
-    let store = place.store();
-    let (journal, _) = EmbeddedJournal::open(&place.dir, 0, UnixMillis(0)).unwrap();
-    let clock = SystemClock::new();
-    let (journal, journal_thread) = JournalHandle::spawn(journal, clock).unwrap();
-    let (store, store_thread) = StoreHandle::spawn(store).unwrap();
-    journal.append(quiet_day(), Vec::new()).await.unwrap();
-    place
-        .meddler()
-        .execute("ALTER TABLE progress RENAME TO hidden", [])
-        .unwrap();
-    let (speak, ear) = mpsc::channel();
-    let ear = Arc::new(std::sync::Mutex::new(ear));
-    let wake = Arc::new(Notify::new());
-    let (stop, stopping) = watch::channel(false);
-    let consumer = tokio::spawn(consume(
-        journal.clone(),
-        store.clone(),
-        3,
-        clock,
-        Arc::clone(&wake),
-        stopping,
-        Ear(speak),
-    ));
-    assert_eq!(heard(&ear).await, Heard::Error("commit"));
-    assert_eq!(journal.status().await.unwrap().depth, 4);
-    place
-        .meddler()
-        .execute("ALTER TABLE hidden RENAME TO progress", [])
-        .unwrap();
-    let mut next = heard(&ear).await;
-    while next == Heard::Error("commit") {
-        next = heard(&ear).await;
-    }
-    assert_eq!(next, Heard::Batch(3, 2));
-    assert_eq!(heard(&ear).await, Heard::Depth(1));
-    assert_eq!(heard(&ear).await, Heard::Batch(1, 0));
-    assert_eq!(heard(&ear).await, Heard::Depth(0));
-    journal.append(quiet_day(), Vec::new()).await.unwrap();
-    wake.notify_one();
-    assert_eq!(heard(&ear).await, Heard::Batch(3, 0));
-    stop.send(true).unwrap();
-    consumer.await.unwrap().unwrap();
-    assert_eq!(
-        journal.status().await.unwrap().depth,
-        0,
-        "drained before it stopped"
-    );
-    assert_eq!(store.status().await.unwrap().cursor, 8);
-    drop((journal, store));
-    journal_thread.join().unwrap();
-    store_thread.join().unwrap();
-    assert_eq!(place.revisions(), [1, 1, 1, 1, 1]);
+    let mut store = place.store();
+    store.commit(&numbered(&quiet_day())).unwrap();
+    let before = (place.figures(), place.dump("*", "agent_event"));
+    let batch: Vec<_> = (0..2_000)
+        .map(|number| {
+            let at = UnixMillis(1_100_000 + number);
+            let chain = Chain::Gap { known_until: None };
+            (
+                5 + number as u64,
+                JournalRecord::Event(event(AGENT, at, NotReady, chain)),
+            )
+        })
+        .collect();
+    assert!(store_pages(&store, 1) > 0);
+    let refused = store.commit(&batch).unwrap_err();
+    assert_eq!(refused.to_string(), "cannot commit to the store");
+    assert_eq!(store.cursor().unwrap(), 4);
+    assert_eq!((place.figures(), place.dump("*", "agent_event")), before);
+    assert!(store_pages(&store, 1_000_000) > 0);
+    assert_eq!(store.commit(&batch).unwrap().stored, 2_000);
+}
+
+/// Lets the file have so many pages, or as many as it has.
+fn store_pages(store: &SqliteStore, pages: i64) -> i64 {
+    store
+        .connection()
+        .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| {
+            row.get(0)
+        })
+        .unwrap()
+}
+
+#[test]
+fn rows_can_be_read_while_no_exporter_runs() {
+    let place = Place::new();
+    let mut store = place.store();
+    store.commit(&numbered(&quiet_day())).unwrap();
+    drop(store);
+    let reader = SqliteReader::open(place.dir.path(), "default", LENGTH).unwrap();
+    assert_eq!(reader.windows(&query(10)).unwrap().rows.len(), 5);
+    let other = SqliteReader::open(place.dir.path(), "other", LENGTH).unwrap();
+    assert!(other.windows(&query(10)).unwrap().rows.is_empty());
 }
