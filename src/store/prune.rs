@@ -86,3 +86,65 @@ pub(super) fn step(
         more: full(gone_windows) || full(gone_events),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::Place;
+    use crate::model::event::{JournalRecord, RosterSpan};
+    use crate::model::ids::UserId;
+    use crate::model::time::UnixMillis;
+    use crate::window::tests::arb_journal;
+
+    /// Whether retention at `horizon` leaves all that the record can bear upon.
+    fn is_recent(record: &JournalRecord, horizon: UnixMillis) -> bool {
+        match record {
+            JournalRecord::Event(event) => event.state_entered_timestamp >= horizon,
+            JournalRecord::Marks(_) => true,
+            JournalRecord::Roster(span) => span.from >= horizon,
+            JournalRecord::Presence(change) => change.at >= horizon,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn rows_behind_the_horizon_are_those_of_a_store_that_forgets_nothing(
+            early in arb_journal(),
+            late in arb_journal(),
+            horizon in (0_i64..13).prop_map(|n| UnixMillis(n * 300_000)),
+        ) {
+            let (forgetful, whole) = (Place::new(), Place::new());
+            let registered = ["agent-0001", "agent-0002"].map(|user| {
+                JournalRecord::Roster(RosterSpan {
+                    user_id: UserId::new(user),
+                    from: UnixMillis(0),
+                    until: None,
+                })
+            });
+            let early: Vec<_> = (1..).zip(registered.into_iter().chain(early)).collect();
+            let late: Vec<_> = (1_000..)
+                .zip(late.into_iter().filter(|record| is_recent(record, horizon)))
+                .collect();
+            let mut kept = Vec::new();
+            for (place, prunes) in [(&forgetful, true), (&whole, false)] {
+                let mut store = place.store();
+                store.commit(&early).unwrap();
+                if prunes {
+                    store.prune(horizon).unwrap();
+                }
+                store.commit(&late).unwrap();
+                let mut rows = place.figures();
+                let first = rusqlite::types::Value::Text(horizon.to_string());
+                let text = |value: &rusqlite::types::Value| format!("{value:?}");
+                if prunes {
+                    prop_assert!(rows.iter().all(|row| text(&row[3]) >= text(&first)));
+                }
+                rows.retain(|row| text(&row[3]) >= text(&first));
+                kept.push(rows);
+            }
+            prop_assert_eq!(&kept[0], &kept[1]);
+        }
+    }
+}

@@ -69,7 +69,7 @@ impl Place {
     }
 
     /// Window rows without revision and ingestion times.
-    fn figures(&self) -> Vec<Vec<Value>> {
+    pub(super) fn figures(&self) -> Vec<Vec<Value>> {
         self.dump(FIGURES, "agent_window")
     }
 
