@@ -234,6 +234,36 @@ fn a_late_event_revises_the_windows_it_touches_and_no_other() {
 }
 
 #[test]
+fn a_run_of_starts_across_a_boundary_flags_both_windows() {
+    let place = Place::new();
+    let mut store = place.store();
+    let starts = [
+        (290_000, Available),
+        (295_000, OnCall),
+        (305_000, Available),
+        (350_000, OnCall),
+    ];
+    let mut records = quiet_day();
+    records.truncate(1);
+    for (at, state) in starts {
+        let chain = Chain::Gap { known_until: None };
+        records.push(JournalRecord::Event(event(
+            AGENT,
+            UnixMillis(at),
+            state,
+            chain,
+        )));
+    }
+    let closed = Some(UnixMillis(900_000));
+    records.push(JournalRecord::Marks(vec![mark(AGENT, None, None, closed)]));
+    let report = store.commit(&numbered(&records)).unwrap();
+    assert_eq!((report.written, report.volatile_rows), (3, 2));
+    let rows = store.reader().unwrap().windows(&query(10)).unwrap().rows;
+    let flags: Vec<_> = rows.iter().map(|row| row.quality.volatile).collect();
+    assert_eq!(flags, [true, true, false]);
+}
+
+#[test]
 fn a_row_that_should_no_longer_exist_is_deleted() {
     let place = Place::new();
     let mut store = place.store();
