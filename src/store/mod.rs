@@ -18,6 +18,8 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 mod touch;
+#[cfg(test)]
+mod trouble_tests;
 mod window_rows;
 
 pub use consumer::{ConsumeError, ConsumerObserver, Fetched, consume};
