@@ -75,7 +75,7 @@ pub struct TimeError {
 const TIMESTAMP_TEXT_MAX: usize = 64;
 
 /// 9999-12-31T23:59:59.999Z, the last instant that RFC 3339 can write with four digits of year.
-const UNIX_MILLIS_MAX: i64 = 253_402_300_799_999;
+pub const UNIX_MILLIS_MAX: i64 = 253_402_300_799_999;
 
 impl UnixMillis {
     /// Parses RFC 3339 with any offset; a fraction finer than milliseconds is cut, not rounded;

@@ -1,4 +1,32 @@
 //! Rows in a database, and the one way to read them back.
+//!
+//! Takes records from the journal and keeps facts and rows in one transaction with its read
+//! position, so that a record counts once however often it comes. Decides nothing about figures:
+//! that is the window function's.
+
+mod columns;
+mod consumer;
+#[cfg(test)]
+mod consumer_tests;
+mod event_rows;
+mod fact_rows;
+mod handle;
+mod prune;
+mod reader;
+mod schema;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+mod touch;
+#[cfg(test)]
+mod trouble_tests;
+mod window_rows;
+
+pub use consumer::{ConsumeError, ConsumerObserver, Fetched, consume};
+pub use handle::{StoreHandle, StoreStatus};
+pub use prune::PruneReport;
+pub use reader::{PAGE_ROWS_MAX, SqliteReader};
+pub use sqlite::{CommitReport, SqliteStore, StoreError, StoreSettings};
 
 use crate::model::ids::UserId;
 use crate::model::time::UnixMillis;

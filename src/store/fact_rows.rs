@@ -1,0 +1,163 @@
+//! The facts of one agent in tables: loads a bounded part of them, and writes what changed.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use crate::model::ids::UserId;
+use crate::model::state::Presence;
+use crate::model::time::{Millis, UNIX_MILLIS_MAX, UnixMillis};
+use crate::window::{AgentFacts, Confirmation};
+
+use super::columns::instant;
+use super::event_rows;
+
+/// Loads what lies in `[from, to]`, the nearest event and presence on either side, and all of the
+/// roster: enough to compute anything within, however long the agent's history.
+pub(super) fn load(
+    transaction: &Transaction<'_>,
+    org: &str,
+    user: &UserId,
+    from: UnixMillis,
+    to: UnixMillis,
+    bad: &mut u64,
+) -> rusqlite::Result<AgentFacts> {
+    let user = user.as_str();
+    // Instants in the table lie between 1970 and 9999, and only such compare as text.
+    let clamp = |at: UnixMillis| UnixMillis(at.0.clamp(0, UNIX_MILLIS_MAX));
+    let (from, to) = (clamp(from), clamp(to));
+    let (before, after) = event_rows::neighbours(transaction, org, user, from, to)?;
+    let (first, last) = (before.unwrap_or(from), after.unwrap_or(to));
+    let events = event_rows::load(transaction, org, user, first, last, bad)?;
+    Ok(AgentFacts {
+        events: events.into_iter().collect(),
+        confirmations: confirmations(transaction, org, user, first, last)?,
+        roster: roster(transaction, org, user)?,
+        presence: presences(transaction, org, user, from, to)?,
+        closed_until: closed_until(transaction, org, user)?,
+    })
+}
+
+fn confirmations(
+    transaction: &Transaction<'_>,
+    org: &str,
+    user: &str,
+    from: UnixMillis,
+    to: UnixMillis,
+) -> rusqlite::Result<BTreeMap<UnixMillis, Confirmation>> {
+    transaction
+        .prepare_cached(
+            "SELECT entered_at, confirmed_until, tolerance FROM confirmation \
+             WHERE org = ?1 AND user_id = ?2 AND entered_at BETWEEN ?3 AND ?4",
+        )?
+        .query_map(
+            params![org, user, from.to_string(), to.to_string()],
+            |row| {
+                let confirmation = Confirmation {
+                    until: UnixMillis(row.get(1)?),
+                    tolerance: Millis(row.get(2)?),
+                };
+                Ok(instant(row, 0)?.map(|at| (at, confirmation)))
+            },
+        )?
+        .filter_map(Result::transpose)
+        .collect()
+}
+
+fn roster(
+    transaction: &Transaction<'_>,
+    org: &str,
+    user: &str,
+) -> rusqlite::Result<BTreeMap<UnixMillis, Option<UnixMillis>>> {
+    transaction
+        .prepare_cached("SELECT from_at, until_at FROM roster WHERE org = ?1 AND user_id = ?2")?
+        .query_map(params![org, user], |row| {
+            let until: Option<i64> = row.get(1)?;
+            Ok((UnixMillis(row.get(0)?), until.map(UnixMillis)))
+        })?
+        .collect()
+}
+
+fn presences(
+    transaction: &Transaction<'_>,
+    org: &str,
+    user: &str,
+    from: UnixMillis,
+    to: UnixMillis,
+) -> rusqlite::Result<BTreeMap<UnixMillis, Presence>> {
+    transaction
+        .prepare_cached(
+            "SELECT at, presence FROM presence WHERE org = ?1 AND user_id = ?2 \
+             AND at >= coalesce((SELECT max(at) FROM presence \
+                 WHERE org = ?1 AND user_id = ?2 AND at <= ?3), ?3) \
+             AND at <= coalesce((SELECT min(at) FROM presence \
+                 WHERE org = ?1 AND user_id = ?2 AND at > ?4), ?4)",
+        )?
+        .query_map(params![org, user, from.0, to.0], |row| {
+            let presence: String = row.get(1)?;
+            Ok((UnixMillis(row.get(0)?), Presence::parse(&presence)))
+        })?
+        .collect()
+}
+
+fn closed_until(
+    transaction: &Transaction<'_>,
+    org: &str,
+    user: &str,
+) -> rusqlite::Result<Option<UnixMillis>> {
+    transaction
+        .prepare_cached("SELECT closed_until FROM agent WHERE org = ?1 AND user_id = ?2")?
+        .query_row(params![org, user], |row| row.get(0).map(UnixMillis))
+        .optional()
+}
+
+/// Writes whatever of `after` is not in `before`, events excepted: those are written whole.
+pub(super) fn write_changed(
+    transaction: &Transaction<'_>,
+    org: &str,
+    user: &UserId,
+    before: &AgentFacts,
+    after: &AgentFacts,
+) -> rusqlite::Result<()> {
+    let user = user.as_str();
+    for (at, confirmation) in changed(&before.confirmations, &after.confirmations) {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO confirmation VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![
+                org,
+                user,
+                at.to_string(),
+                confirmation.until.0,
+                confirmation.tolerance.0
+            ])?;
+    }
+    for (from, until) in changed(&before.roster, &after.roster) {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO roster VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![org, user, from.0, until.map(|until| until.0)])?;
+    }
+    for (at, presence) in changed(&before.presence, &after.presence) {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO presence VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![org, user, at.0, presence.wire()])?;
+    }
+    if let Some(until) = after
+        .closed_until
+        .filter(|_| before.closed_until != after.closed_until)
+    {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO agent VALUES (?1, ?2, ?3)")?
+            .execute(params![org, user, until.0])?;
+    }
+    Ok(())
+}
+
+fn changed<'m, V: PartialEq>(
+    before: &'m BTreeMap<UnixMillis, V>,
+    after: &'m BTreeMap<UnixMillis, V>,
+) -> impl Iterator<Item = (UnixMillis, &'m V)> {
+    after
+        .iter()
+        .filter(|(at, value)| before.get(at) != Some(value))
+        .map(|(&at, value)| (at, value))
+}

@@ -1,0 +1,298 @@
+//! The store in SQLite: one writer, and commits that are all or nothing.
+//!
+//! A batch, the facts it changes, the rows it touches and the read position are one transaction.
+//! A batch that comes again is skipped by its numbers; were the numbers lost, it would change
+//! nothing all the same, because facts are a set (semantics.md §4).
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use crate::journal::{self, DataDir, DatabaseError, OpenReport};
+use crate::model::event::JournalRecord;
+use crate::model::ids::UserId;
+use crate::model::time::UnixMillis;
+use crate::model::window::WindowSpec;
+use crate::window::RowRules;
+
+use super::prune::{self, PruneReport};
+use super::reader::SqliteReader;
+use super::schema::DATABASE;
+use super::touch::{self, Commit, TouchedAgents};
+
+/// What the configuration says about the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// The organisation's name, part of every key.
+    pub org: String,
+    /// Length and step of windows.
+    pub window: WindowSpec,
+    /// What rows are made by.
+    pub rules: RowRules,
+}
+
+/// Rows that a reader found damaged and the writer should make again.
+pub(super) type Suspects = Arc<Mutex<BTreeSet<(UserId, UnixMillis)>>>;
+
+/// The store, owned by one thread.
+#[derive(Debug)]
+pub struct SqliteStore {
+    connection: Connection,
+    settings: StoreSettings,
+    dir: PathBuf,
+    suspects: Suspects,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CommitReport {
+    /// Events that were new.
+    pub stored: u64,
+    /// Events that said nothing new.
+    pub duplicate: u64,
+    /// Events that replaced what was held: a correction, or the same on better authority.
+    pub corrected: u64,
+    /// Records that contradicted one of the same identity and revision; the higher rank holds.
+    pub conflicts: u64,
+    /// Records whose numbers were committed before.
+    pub skipped: u64,
+    /// Window rows that were new.
+    pub written: u64,
+    /// Window rows whose figures or quality changed.
+    pub revised: u64,
+    /// Window rows that should no longer exist.
+    pub deleted: u64,
+    /// Of the rows written or revised, those flagged volatile.
+    pub volatile_rows: u64,
+    /// Records refused, as a whole or in part, and kept as dead letters.
+    pub dead: u64,
+    /// Damaged rows set aside.
+    pub quarantined: u64,
+    /// Every window that ends at or before this is closed for every agent of the roster.
+    pub window_closed_until: Option<UnixMillis>,
+}
+
+/// Why the store did not do it. Nothing of the call has happened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be used.
+    #[error("cannot open the store")]
+    Open(#[source] DatabaseError),
+    /// SQLite refused.
+    #[error("cannot {operation} the store")]
+    Database {
+        /// What we were doing.
+        operation: &'static str,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The thread that owns the store has ended.
+    #[error("the store cannot be reached")]
+    Gone(#[source] journal::WorkerGone),
+}
+
+/// Puts `operation` on an SQLite error.
+fn during(operation: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
+    move |source| StoreError::Database { operation, source }
+}
+
+impl SqliteStore {
+    /// Opens or makes `store.db`.
+    ///
+    /// # Errors
+    /// As [`journal::Database::open`].
+    pub fn open(
+        dir: &DataDir,
+        settings: StoreSettings,
+        now: UnixMillis,
+    ) -> Result<(Self, OpenReport), StoreError> {
+        let (connection, report) = DATABASE.open(dir.path(), now).map_err(StoreError::Open)?;
+        let store = Self {
+            connection,
+            settings,
+            dir: dir.path().to_owned(),
+            suspects: Suspects::default(),
+        };
+        Ok((store, report))
+    }
+
+    /// A reader beside this writer, on a connection of its own.
+    ///
+    /// # Errors
+    /// If the file cannot be opened a second time.
+    pub fn reader(&self) -> Result<SqliteReader, StoreError> {
+        SqliteReader::beside(&self.dir, &self.settings, Arc::clone(&self.suspects))
+            .map_err(StoreError::Open)
+    }
+
+    /// Takes records by their numbers in the journal, rising.
+    ///
+    /// # Errors
+    /// If SQLite refuses; nothing has happened then, and the same batch can be tried again.
+    pub fn commit(&mut self, batch: &[(u64, JournalRecord)]) -> Result<CommitReport, StoreError> {
+        let suspects = std::mem::take(&mut *lock(&self.suspects));
+        let committed = self.try_commit(batch, &suspects);
+        if committed.is_err() {
+            lock(&self.suspects).extend(suspects);
+        }
+        committed.map_err(during("commit to"))
+    }
+
+    fn try_commit(
+        &mut self,
+        batch: &[(u64, JournalRecord)],
+        suspects: &BTreeSet<(UserId, UnixMillis)>,
+    ) -> rusqlite::Result<CommitReport> {
+        let org = self.settings.org.as_str();
+        let mut report = CommitReport::default();
+        let transaction = journal::begin(&mut self.connection)?;
+        let (cursor, pruned_until) = progress(&transaction, org)?;
+        let mut agents = TouchedAgents::new();
+        let mut last = cursor;
+        for (seq, record) in batch {
+            if *seq <= cursor {
+                report.skipped += 1;
+                continue;
+            }
+            last = last.max(*seq);
+            if let Some(refusal) = touch::sort(&mut agents, record) {
+                bury(&transaction, org, *seq, refusal.label(), record)?;
+                report.dead += 1;
+            }
+        }
+        for (user, start) in suspects {
+            touch::suspect(&mut agents, user, *start);
+        }
+        let commit = Commit {
+            transaction: &transaction,
+            settings: &self.settings,
+            pruned_until,
+        };
+        for (user, touched) in agents {
+            commit.take(&user, touched, &mut report)?;
+        }
+        set_progress(&transaction, org, last, pruned_until)?;
+        report.window_closed_until = closed_for_all(&transaction, &self.settings)?;
+        transaction.commit()?;
+        Ok(report)
+    }
+
+    /// The last number of the journal that is committed; 0 before the first.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn cursor(&self) -> Result<u64, StoreError> {
+        progress(&self.connection, &self.settings.org)
+            .map(|(cursor, _)| cursor)
+            .map_err(during("read"))
+    }
+
+    /// Every window that ends at or before this instant is closed for every agent that is on the
+    /// roster; `None` while nobody is.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn window_closed_until(&self) -> Result<Option<UnixMillis>, StoreError> {
+        closed_for_all(&self.connection, &self.settings).map_err(during("read"))
+    }
+
+    /// Forgets rows of windows that start before `before`, and facts that no later row needs, at
+    /// most a bounded number at a time: call it again while the report says `more`.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn prune(&mut self, before: UnixMillis) -> Result<PruneReport, StoreError> {
+        let run = |store: &mut Self| {
+            let org = store.settings.org.as_str();
+            let transaction = journal::begin(&mut store.connection)?;
+            let (cursor, pruned_until) = progress(&transaction, org)?;
+            let horizon = before.max(pruned_until);
+            set_progress(&transaction, org, cursor, horizon)?;
+            let margin = store.settings.rules.volatile_within;
+            let report = prune::step(&transaction, org, horizon, horizon - margin)?;
+            transaction.commit()?;
+            Ok(report)
+        };
+        run(self).map_err(during("prune"))
+    }
+
+    /// Bytes on disk, the write-ahead log included.
+    pub fn size_bytes(&self) -> u64 {
+        journal::size_bytes(&self.dir, DATABASE.file)
+    }
+
+    /// The writer's connection, for tests that bring it into trouble.
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// A set of suspects is whole even if a thread died while it held the lock.
+pub(super) fn lock(
+    suspects: &Suspects,
+) -> std::sync::MutexGuard<'_, BTreeSet<(UserId, UnixMillis)>> {
+    suspects.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// (cursor, pruned_until)
+fn progress(connection: &Connection, org: &str) -> rusqlite::Result<(u64, UnixMillis)> {
+    let row = connection
+        .prepare_cached("SELECT cursor, pruned_until FROM progress WHERE org = ?1")?
+        .query_row([org], |row| {
+            Ok((row.get::<_, i64>(0)? as u64, UnixMillis(row.get(1)?)))
+        })
+        .optional()?;
+    Ok(row.unwrap_or_default())
+}
+
+fn set_progress(
+    transaction: &Transaction<'_>,
+    org: &str,
+    cursor: u64,
+    pruned_until: UnixMillis,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO progress VALUES (?1, ?2, ?3)")?
+        .execute(params![org, cursor as i64, pruned_until.0])?;
+    Ok(())
+}
+
+/// The least `closed_until` of the roster. Of an agent that joined later than its windows closed,
+/// those before it joined are closed, for it has none.
+fn closed_for_all(
+    connection: &Connection,
+    settings: &StoreSettings,
+) -> rusqlite::Result<Option<UnixMillis>> {
+    let least: Option<i64> = connection
+        .prepare_cached(
+            "SELECT min(max(coalesce(agent.closed_until, 0), \
+                 roster.from_at - roster.from_at % ?2)) \
+             FROM roster LEFT JOIN agent \
+                 ON agent.org = roster.org AND agent.user_id = roster.user_id \
+             WHERE roster.org = ?1 AND roster.until_at IS NULL",
+        )?
+        .query_row(params![settings.org, settings.window.slide.0], |row| {
+            row.get(0)
+        })?;
+    Ok(least.map(|least| settings.window.last_end(UnixMillis(least))))
+}
+
+fn bury(
+    transaction: &Transaction<'_>,
+    org: &str,
+    seq: u64,
+    reason: &str,
+    record: &JournalRecord,
+) -> rusqlite::Result<()> {
+    let payload = serde_json::to_string(record).expect("plain data has a JSON form");
+    transaction
+        .prepare_cached(
+            "INSERT INTO dead_letter (org, seq, reason, payload) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![org, seq as i64, reason, payload])?;
+    Ok(())
+}
