@@ -26,7 +26,7 @@ use crate::pipeline::Pipeline;
 use crate::reconciler::checkpoint::CheckpointError;
 use crate::store::{
     CommitReport, ConsumeError, ConsumerObserver, Fetched, SqliteStore, StoreError, StoreHandle,
-    StoreSettings, consume,
+    StoreSettings, WindowReader, consume,
 };
 use crate::telemetry::{BuildInfo, Telemetry};
 use crate::upstream::{Client, ClientError};
@@ -119,35 +119,8 @@ impl App {
         telemetry.config_accepted(now.wall);
         let client =
             Client::new(&config.source, env!("CARGO_PKG_VERSION")).map_err(AppError::Client)?;
-        let dir = DataDir::open(&config.store.path).map_err(AppError::DataDir)?;
-        let (store, opened) =
-            SqliteStore::open(&dir, settings(&config), now.wall).map_err(AppError::Store)?;
-        report_quarantine(&telemetry, opened.quarantined.as_deref());
-        let reader = store.reader().map_err(AppError::Store)?;
-        let cursor = store.cursor().map_err(AppError::Store)?;
-        let (journal, opened) =
-            EmbeddedJournal::open(&dir, cursor, now.wall).map_err(AppError::Journal)?;
-        report_quarantine(&telemetry, opened.database.quarantined.as_deref());
-        if let Some(last) = opened.behind_store {
-            telemetry.data_loss(DataLoss::SequenceGap, cursor.saturating_sub(last));
-            tracing::error!(
-                kind = "data_loss",
-                "the journal ends at {last}, before what the store has taken ({cursor})"
-            );
-        }
-        let (journal, journal_thread) =
-            JournalHandle::spawn(journal, clock).map_err(AppError::Thread)?;
-        let (store, store_thread) = StoreHandle::spawn(store).map_err(AppError::Thread)?;
-        let checkpoint = journal.load_checkpoint().await.map_err(AppError::Journal)?;
-        if checkpoint.dead > 0 {
-            telemetry.data_loss(DataLoss::Checksum, checkpoint.dead);
-            tracing::error!(
-                kind = "data_loss",
-                "{} entries of the checkpoint were damaged; those agents start anew",
-                checkpoint.dead
-            );
-        }
-        let pipeline = Pipeline::new(config.pipeline.clone(), checkpoint.entries, now)
+        let databases = Databases::open(&config, clock, &telemetry).await?;
+        let pipeline = Pipeline::new(config.pipeline.clone(), &databases.checkpoint, now)
             .map_err(AppError::Checkpoint)?
             .with_stopwatch(Arc::new(move || clock.seconds()));
         let pages = Arc::new(Pages::new(config.per_agent));
@@ -155,7 +128,7 @@ impl App {
         let server = Arc::new(ServerState::new(
             Arc::clone(&pages),
             Arc::clone(&telemetry),
-            Arc::new(reader),
+            databases.windows,
             Arc::clone(&pulse),
             clock,
             &config.web.telemetry_path,
@@ -165,7 +138,7 @@ impl App {
         let driver = Driver {
             pipeline,
             client: Arc::new(client),
-            journal: journal.clone(),
+            journal: databases.journal.clone(),
             wake: Arc::clone(&wake),
             pages: Arc::clone(&pages),
             telemetry: Arc::clone(&telemetry),
@@ -176,12 +149,12 @@ impl App {
             config,
             clock,
             driver,
-            store,
-            journal,
+            store: databases.store,
+            journal: databases.journal,
             wake,
             server,
             handles: Handles { pages, telemetry },
-            threads: vec![journal_thread, store_thread],
+            threads: databases.threads,
         })
     }
 
@@ -264,6 +237,61 @@ impl App {
                 part: "a database thread",
             }),
         }
+    }
+}
+
+/// The databases, opened, each on a thread of its own.
+struct Databases {
+    journal: JournalHandle,
+    store: StoreHandle,
+    windows: Arc<dyn WindowReader>,
+    checkpoint: Vec<(String, String)>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Databases {
+    /// The journal is told what the store has taken, so that numbers never start over.
+    async fn open(
+        config: &Config,
+        clock: SystemClock,
+        telemetry: &Telemetry,
+    ) -> Result<Self, AppError> {
+        let now = clock.now();
+        let dir = DataDir::open(&config.store.path).map_err(AppError::DataDir)?;
+        let (store, opened) =
+            SqliteStore::open(&dir, settings(config), now.wall).map_err(AppError::Store)?;
+        report_quarantine(telemetry, opened.quarantined.as_deref());
+        let reader = store.reader().map_err(AppError::Store)?;
+        let cursor = store.cursor().map_err(AppError::Store)?;
+        let (journal, opened) =
+            EmbeddedJournal::open(&dir, cursor, now.wall).map_err(AppError::Journal)?;
+        report_quarantine(telemetry, opened.database.quarantined.as_deref());
+        if let Some(last) = opened.behind_store {
+            telemetry.data_loss(DataLoss::SequenceGap, cursor.saturating_sub(last));
+            tracing::error!(
+                kind = "data_loss",
+                "the journal ends at {last}, before what the store has taken ({cursor})"
+            );
+        }
+        let (journal, journal_thread) =
+            JournalHandle::spawn(journal, clock).map_err(AppError::Thread)?;
+        let (store, store_thread) = StoreHandle::spawn(store).map_err(AppError::Thread)?;
+        let checkpoint = journal.load_checkpoint().await.map_err(AppError::Journal)?;
+        if checkpoint.dead > 0 {
+            telemetry.data_loss(DataLoss::Checksum, checkpoint.dead);
+            tracing::error!(
+                kind = "data_loss",
+                "{} entries of the checkpoint were damaged; those agents start anew",
+                checkpoint.dead
+            );
+        }
+        Ok(Self {
+            journal,
+            store,
+            windows: Arc::new(reader),
+            checkpoint: checkpoint.entries,
+            threads: vec![journal_thread, store_thread],
+        })
     }
 }
 

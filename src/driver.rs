@@ -51,7 +51,7 @@ pub struct Driver {
 
 /// What the world reports.
 enum Event {
-    Answer(Endpoint, Answer),
+    Answer(Endpoint, Box<Answer>),
     Appended(u64),
 }
 
@@ -77,7 +77,7 @@ impl Driver {
             let effects = match event {
                 Some(Event::Answer(endpoint, answer)) => {
                     self.count(endpoint, &answer);
-                    self.pipeline.on_answer(answer, now)
+                    self.pipeline.on_answer(&answer, now)
                 }
                 Some(Event::Appended(sequence)) => self.pipeline.on_appended(sequence, now),
                 None => self.pipeline.on_due(now),
@@ -155,7 +155,7 @@ impl Driver {
                             .send(id, &request, timeout.to_duration(), &clock)
                             .await;
                         // The receiver is gone only when the exporter stops.
-                        let _ = sender.send(Event::Answer(request.endpoint(), answer));
+                        let _ = sender.send(Event::Answer(request.endpoint(), Box::new(answer)));
                     });
                 }
                 Effect::Append(append) => {

@@ -130,12 +130,12 @@ impl Pipeline {
     /// [`CheckpointError`] if an entry of the checkpoint cannot be read.
     pub fn new(
         config: PipelineConfig,
-        checkpoint: Vec<(String, String)>,
+        checkpoint: &[(String, String)],
         now: Now,
     ) -> Result<Self, CheckpointError> {
-        let reconciler = Reconciler::restore(config.clone(), &checkpoint)?;
+        let reconciler = Reconciler::restore(config.clone(), checkpoint)?;
         let mut registry = Registry::new(config.registry_refresh);
-        directory::restore(&mut registry, &checkpoint)?;
+        directory::restore(&mut registry, checkpoint)?;
         let health = Health {
             snapshots: SnapshotOutcome::ALL.into_iter().map(|o| (o, 0)).collect(),
             ..Health::default()
@@ -255,7 +255,7 @@ impl Pipeline {
     }
 
     /// A request was answered, or failed.
-    pub fn on_answer(&mut self, answer: Answer, now: Now) -> Vec<Effect> {
+    pub fn on_answer(&mut self, answer: &Answer, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.take_answer(answer, now, &mut effects);
         self.proceed(now, &mut effects);
