@@ -56,7 +56,10 @@ impl Reconciler {
                 estimated: false,
                 withdrawn: false,
             }));
-            if applied.added.binary_search(&start).is_ok()
+            // What happened before anybody counted is a fact for the windows, not an increase.
+            let counted = agent.counted_from.is_some_and(|from| start >= from);
+            if counted
+                && applied.added.binary_search(&start).is_ok()
                 && let Some(before) = before
             {
                 let (from, measured) = followed(before, held);
