@@ -22,7 +22,7 @@ mod state;
 mod tests;
 
 pub use families::{Distribution, Family, Sample, Value, of_registry, of_view};
-pub use names::{LABEL_BYTES_MAX, SeriesNames, clean_label};
+pub use names::SeriesNames;
 pub use page::{Format, render};
 pub use pages::Pages;
 pub use server::serve;

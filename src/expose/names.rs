@@ -7,52 +7,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use crate::model::label::{LABEL_BYTES_MAX, clean_label, cut};
 use crate::model::view::View;
-
-/// Longest label value in bytes: far above any real queue name, and a page stays bounded.
-pub const LABEL_BYTES_MAX: usize = 128;
 
 /// Characters of an id appended to tell two equal names apart: a head of a UUID.
 const ID_HEAD: usize = 8;
-
-/// The text with control and bidirectional characters replaced by U+FFFD, cut at
-/// [`LABEL_BYTES_MAX`] on a character's boundary.
-pub fn clean_label(text: &str) -> Cow<'_, str> {
-    let cut = cut(text, LABEL_BYTES_MAX);
-    if cut.chars().any(is_unsafe) {
-        let replaced: String = cut
-            .chars()
-            .map(|c| {
-                if is_unsafe(c) {
-                    char::REPLACEMENT_CHARACTER
-                } else {
-                    c
-                }
-            })
-            .collect();
-        // A replacement has three bytes, a control character one: the length may have grown.
-        Cow::Owned(self::cut(&replaced, LABEL_BYTES_MAX).to_owned())
-    } else {
-        Cow::Borrowed(cut)
-    }
-}
-
-fn cut(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
-}
-
-/// Control characters, line and paragraph separators, and those that reorder or hide text.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{061C}'
-                | '\u{200B}'..='\u{200F}'
-                | '\u{2028}'..='\u{202E}'
-                | '\u{2060}'..='\u{206F}'
-                | '\u{FEFF}'
-        )
-}
 
 /// Label values of a view's queues and agents: cleaned, and each used once.
 #[derive(Debug)]
@@ -110,28 +69,6 @@ fn suffixed(name: &str, suffix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn harmless_names_stay_as_they_are() {
-        for name in ["Sales_US", "Vertrieb Süd", "支持", "a\"b\\c", ""] {
-            assert_eq!(clean_label(name), name);
-        }
-    }
-
-    #[test]
-    fn control_and_bidirectional_characters_are_replaced() {
-        assert_eq!(clean_label("a\nb\0c"), "a\u{FFFD}b\u{FFFD}c");
-        assert_eq!(clean_label("\u{202E}gro.live"), "\u{FFFD}gro.live");
-    }
-
-    #[test]
-    fn length_is_cut_on_a_character_boundary() {
-        let long = "é".repeat(100);
-        assert_eq!(clean_label(&long).len(), 128);
-        let odd = format!("x{}", "é".repeat(100));
-        assert_eq!(clean_label(&odd).len(), 127);
-        assert!(clean_label(&"\n".repeat(500)).len() <= LABEL_BYTES_MAX);
-    }
 
     #[test]
     fn names_that_cleaning_made_equal_are_told_apart() {

@@ -5,6 +5,7 @@
 
 pub mod event;
 pub mod ids;
+pub mod label;
 pub mod record;
 pub mod state;
 pub mod time;

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
+use super::Pipeline;
 use super::directory::REGISTRY;
-use super::{Flight, Pipeline, Task};
 use crate::effect::{Append, Effect, Measurement, Phase};
 use crate::model::time::{Millis, Monotonic, Now};
 use crate::model::view::Health;
-use crate::poller::Priority;
-use crate::upstream::request::ApiRequest;
 
 /// What changed is made durable and shown this long after it came at the latest, joins or not.
 const COMMIT_WITHIN: Millis = Millis::from_secs(1);
@@ -22,27 +20,6 @@ impl Pipeline {
     pub(super) fn touch(&mut self, now: Now) {
         let at = now.mono + COMMIT_WITHIN;
         self.commit_at = Some(self.commit_at.map_or(at, |known| known.min(at)));
-    }
-
-    /// Puts a request that the budget did not admit on the list of repeats.
-    pub(super) fn repeat_later(
-        &mut self,
-        task: Task,
-        request: ApiRequest,
-        priority: Priority,
-        now: Now,
-    ) {
-        self.repeats.push((
-            now.mono,
-            Flight {
-                task,
-                request,
-                priority,
-                attempt: 0,
-                reauthorised: false,
-                generation: 0,
-            },
-        ));
     }
 
     pub(super) fn commit_if_due(&mut self, now: Now, effects: &mut Vec<Effect>) {

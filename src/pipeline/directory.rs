@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::{Pipeline, Task};
+use super::{Flight, Pipeline, Task};
 use crate::effect::{Effect, Level};
 use crate::model::ids::{QueueId, UserId};
 use crate::model::time::{Millis, Monotonic, Now};
@@ -76,7 +76,7 @@ impl Pipeline {
             self.registry.begin(now.mono);
             self.registry_loading = true;
             let request = ApiRequest::Users { page: 1 };
-            self.send(Task::Registry, request, priority, now, effects);
+            self.send(Task::Registry, request, priority, effects);
         }
     }
 
@@ -104,9 +104,10 @@ impl Pipeline {
                 let priority = self.registry_priority();
                 let request = ApiRequest::Users { page };
                 if self.admit(priority, 1, now.mono) {
-                    self.send(Task::Registry, request, priority, now, effects);
+                    self.send(Task::Registry, request, priority, effects);
                 } else {
-                    self.repeat_later(Task::Registry, request, priority, now);
+                    self.repeats
+                        .push((now.mono, Flight::new(Task::Registry, request, priority)));
                 }
             }
             Progress::Inconsistent => {
@@ -174,7 +175,7 @@ impl Pipeline {
             self.directory.due = None;
             self.directory.listing = Some((Listing::new(), Vec::new()));
             let request = ApiRequest::Queues { page: 1 };
-            self.send(Task::Queues, request, priority, now, effects);
+            self.send(Task::Queues, request, priority, effects);
         }
         while self.directory.loading.len() < MEMBERS_AT_ONCE {
             let Some(queue) = self.directory.to_load.front().cloned() else {
@@ -188,7 +189,7 @@ impl Pipeline {
                 .loading
                 .insert(queue.clone(), (Listing::new(), BTreeSet::new()));
             let request = ApiRequest::QueueMembers { queue, page: 1 };
-            self.send(Task::Members, request, priority, now, effects);
+            self.send(Task::Members, request, priority, effects);
         }
     }
 
@@ -294,9 +295,10 @@ impl Pipeline {
             Priority::Changed
         };
         if self.admit(priority, 1, now.mono) {
-            self.send(task, request, priority, now, effects);
+            self.send(task, request, priority, effects);
         } else {
-            self.repeat_later(task, request, priority, now);
+            self.repeats
+                .push((now.mono, Flight::new(task, request, priority)));
         }
     }
 }

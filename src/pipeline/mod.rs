@@ -69,6 +69,19 @@ struct Flight {
     generation: u64,
 }
 
+impl Flight {
+    fn new(task: Task, request: ApiRequest, priority: Priority) -> Self {
+        Self {
+            task,
+            request,
+            priority,
+            attempt: 0,
+            reauthorised: false,
+            generation: 0,
+        }
+    }
+}
+
 /// A scan in progress.
 #[derive(Debug, Clone)]
 struct RunningScan {

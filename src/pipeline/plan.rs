@@ -48,13 +48,7 @@ impl Pipeline {
         let out = self.flights.values().any(|f| f.task == Task::Login);
         if !out && self.auth.need_login(now.mono) && self.admit(Priority::Token, 1, now.mono) {
             self.auth.login_started(now.mono);
-            self.send(
-                Task::Login,
-                ApiRequest::Login,
-                Priority::Token,
-                now,
-                effects,
-            );
+            self.send(Task::Login, ApiRequest::Login, Priority::Token, effects);
         }
     }
 
@@ -63,7 +57,7 @@ impl Pipeline {
         waiting.sort_by_key(|(at, flight)| (flight.priority, *at));
         for (at, flight) in waiting {
             if at <= now.mono && self.admit(flight.priority, 1, now.mono) {
-                self.send_flight(flight, now, effects);
+                self.send_flight(flight, effects);
             } else {
                 self.repeats.push((at, flight));
             }
@@ -100,7 +94,7 @@ impl Pipeline {
             pages_sent: 1,
         });
         let request = ApiRequest::Statuses { page: 1 };
-        self.send(Task::Snapshot, request, Priority::Snapshot, now, effects);
+        self.send(Task::Snapshot, request, Priority::Snapshot, effects);
     }
 
     /// The budget has no room for a whole snapshot: the next slot, or a longer interval.
@@ -163,7 +157,7 @@ impl Pipeline {
                 return;
             }
             self.check_sent(&task, now);
-            self.send(task, request, Priority::Check, now, effects);
+            self.send(task, request, Priority::Check, effects);
             left -= 1;
         }
         if self.next_check(now).is_some() {
@@ -223,7 +217,7 @@ impl Pipeline {
             }
             self.reconciler.asked(&user, class);
             let request = ApiRequest::RoutingState { user: user.clone() };
-            self.send(Task::Join(user, class), request, priority, now, effects);
+            self.send(Task::Join(user, class), request, priority, effects);
         }
     }
 
@@ -249,22 +243,13 @@ impl Pipeline {
         task: Task,
         request: ApiRequest,
         priority: Priority,
-        now: Now,
         effects: &mut Vec<Effect>,
     ) {
         self.retry_budget.on_request();
-        let flight = Flight {
-            task,
-            request,
-            priority,
-            attempt: 0,
-            reauthorised: false,
-            generation: 0,
-        };
-        self.send_flight(flight, now, effects);
+        self.send_flight(Flight::new(task, request, priority), effects);
     }
 
-    fn send_flight(&mut self, mut flight: Flight, _now: Now, effects: &mut Vec<Effect>) {
+    fn send_flight(&mut self, mut flight: Flight, effects: &mut Vec<Effect>) {
         let id = RequestId(self.next_request);
         self.next_request += 1;
         flight.generation = self.auth.generation();

@@ -61,7 +61,7 @@ impl Pipeline {
                 running.pages_sent += 1;
                 self.scan = Some(running);
                 let request = ApiRequest::Statuses { page: next };
-                self.send(Task::Snapshot, request, Priority::Snapshot, now, effects);
+                self.send(Task::Snapshot, request, Priority::Snapshot, effects);
             }
             ScanProgress::Inconsistent => {
                 self.scan = Some(running);

@@ -7,9 +7,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{QueueId, UserId};
-
-/// Bytes of a label value at most (reliability.md §4.5).
-const LABEL_BYTES_MAX: usize = 128;
+use crate::model::label::clean_label;
 
 /// Characters of a queue id that tell two queues of one name apart.
 const ID_HEAD_CHARS: usize = 8;
@@ -129,17 +127,21 @@ impl Directory {
     }
 }
 
+fn name_of(name: &str) -> String {
+    clean_label(name.trim()).into_owned()
+}
+
 /// Gives each queue its label: the cleaned name, with the id's head where two would be equal.
 fn labelled(names: BTreeMap<QueueId, Arc<str>>) -> BTreeMap<QueueId, Queue> {
     let mut uses: BTreeMap<String, u32> = BTreeMap::new();
     for name in names.values() {
-        *uses.entry(clean_label(name)).or_default() += 1;
+        *uses.entry(name_of(name)).or_default() += 1;
     }
     let mut taken = BTreeSet::new();
     names
         .into_iter()
         .map(|(id, name)| {
-            let clean = clean_label(&name);
+            let clean = name_of(&name);
             let shared = uses.get(&clean).is_some_and(|count| *count > 1);
             let head: String = id.as_str().chars().take(ID_HEAD_CHARS).collect();
             let mut label = if shared || clean.is_empty() {
@@ -156,27 +158,6 @@ fn labelled(names: BTreeMap<QueueId, Arc<str>>) -> BTreeMap<QueueId, Queue> {
             (id, Queue { name, label })
         })
         .collect()
-}
-
-/// A text fit to be a label value: bounded, without control and bidirectional characters.
-pub fn clean_label(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.trim().chars() {
-        let c = if c.is_control() || is_bidirectional_control(c) {
-            ' '
-        } else {
-            c
-        };
-        if out.len() + c.len_utf8() > LABEL_BYTES_MAX {
-            break;
-        }
-        out.push(c);
-    }
-    out
-}
-
-fn is_bidirectional_control(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -225,13 +206,6 @@ mod tests {
         ]);
         let labels: BTreeSet<&str> = labels(&directory).into_iter().collect();
         assert_eq!(labels.len(), 4);
-    }
-
-    #[test]
-    fn long_and_hostile_names_are_cut_and_cleaned() {
-        assert_eq!(clean_label("a\nb\u{202e}c"), "a b c");
-        let long = clean_label(&"é".repeat(500));
-        assert!(long.len() <= LABEL_BYTES_MAX && long.ends_with('é'));
     }
 
     #[test]
