@@ -20,8 +20,8 @@ pub(crate) const CLIENT_ID: &str = "live-client";
 /// Its secret, of a form that is found nowhere by accident.
 pub(crate) const CLIENT_SECRET: &str = "s3cret-canary-5f1e0c9b7a";
 
-/// Requests that neither side runs out of, in tests that are not about the budget.
-pub(crate) const PLENTY: u32 = 100_000;
+/// An allowance that no test runs out of unless it means to.
+const PLENTY: u32 = 100_000;
 
 /// Time of one agent in one interval, in milliseconds: available, not ready, on call, wrap-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
