@@ -129,6 +129,9 @@ pub struct Agent {
     /// A join has been asked; the bulk record in force at that moment.
     #[serde(skip)]
     pub asking: Option<Option<BulkFact>>,
+    /// Where it stands in the order of upkeep.
+    #[serde(skip)]
+    pub resting: Option<UnixMillis>,
     /// Stuck checks.
     #[serde(skip)]
     pub stuck: StuckCheck,
@@ -156,6 +159,7 @@ impl Agent {
             bulk_seen_at: None,
             pending: false,
             asking: None,
+            resting: None,
             stuck: StuckCheck::default(),
         }
     }

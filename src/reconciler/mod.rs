@@ -7,9 +7,13 @@
 pub mod accrual;
 pub mod agent;
 pub mod checkpoint;
+pub mod closing;
 pub mod divergence;
+pub mod emit;
 pub mod evidence;
+pub mod joins;
 pub mod membership;
+pub mod queues;
 pub mod reconcile;
 pub mod skew;
 pub mod stuck;

@@ -1,1 +1,439 @@
-//! x
+//! The reconciler: all agents, and how each kind of answer changes them.
+//!
+//! It collects what must be made durable ([`Changes`]) until the pipeline commits; nothing leaves
+//! it before that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::PipelineConfig;
+use crate::effect::Measurement;
+use crate::model::event::{JournalRecord, PresenceChange, RosterSpan};
+use crate::model::ids::{QueueId, UserId};
+use crate::model::state::RoutingState;
+use crate::model::time::{Millis, UnixMillis};
+use crate::model::view::RecordCounts;
+use crate::upstream::wire::{RoutingStates, StatusRecord};
+
+use super::accrual::{self, Ledger};
+use super::agent::{Agent, BulkFact, Membership};
+use super::divergence::Divergence;
+use super::evidence::{Evidence, Verdict, apply};
+use super::joins::{JoinClass, Joins};
+use super::membership::{Directory, QueueFilter};
+use super::stuck::StuckRule;
+use super::volatility::{Change, VolatilityRule};
+
+/// How often each pair of states followed one another.
+pub type Transitions = BTreeMap<(RoutingState, RoutingState), u64>;
+
+/// What must be made durable with the next commit.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Journal records, in order.
+    pub records: Vec<JournalRecord>,
+    /// Agents whose checkpoint entry is out of date.
+    pub agents: BTreeSet<UserId>,
+    /// Agents whose entry is to be deleted.
+    pub gone: BTreeSet<UserId>,
+    /// The directory's entry is out of date.
+    pub directory: bool,
+    /// Queues whose entry is to be deleted.
+    pub queues_gone: BTreeSet<QueueId>,
+    /// For the exporter's histograms.
+    pub measurements: Vec<Measurement>,
+}
+
+/// All that is known of all agents.
+#[derive(Debug, Clone)]
+pub struct Reconciler {
+    pub(super) config: PipelineConfig,
+    pub(super) interval: Millis,
+    pub(super) agents: BTreeMap<UserId, Agent>,
+    pub(super) directory: Directory,
+    pub(super) ledger: Ledger,
+    pub(super) transitions: BTreeMap<QueueId, Transitions>,
+    pub(super) counts: RecordCounts,
+    pub(super) hidden: u64,
+    pub(super) missing: u64,
+    pub(super) cohort_until: Option<UnixMillis>,
+    pub(super) first_load: bool,
+    pub(super) cycle: u64,
+    pub(super) joins: Joins,
+    pub(super) changes: Changes,
+    /// Divergence validation.
+    pub divergence: Divergence,
+}
+
+impl Reconciler {
+    /// Knows nobody. `config.poll_interval` is the interval until [`Self::set_interval`].
+    pub fn new(config: PipelineConfig) -> Self {
+        let filter = QueueFilter {
+            include: config.queues_include.clone(),
+            exclude: config.queues_exclude.clone(),
+        };
+        Self {
+            interval: config.poll_interval,
+            agents: BTreeMap::new(),
+            directory: Directory::new(filter),
+            ledger: Ledger::default(),
+            transitions: BTreeMap::new(),
+            counts: RecordCounts::default(),
+            hidden: 0,
+            missing: 0,
+            cohort_until: None,
+            first_load: true,
+            cycle: 0,
+            joins: Joins::default(),
+            changes: Changes::default(),
+            divergence: Divergence::default(),
+            config,
+        }
+    }
+
+    /// The effective poll interval, from which `auto` tolerances follow.
+    pub fn set_interval(&mut self, interval: Millis) {
+        self.interval = interval;
+    }
+
+    /// The gap tolerance in force (semantics.md §12.8).
+    pub fn tolerance(&self) -> Millis {
+        self.config
+            .gap_tolerance
+            .unwrap_or(Millis(self.interval.0 * 5 / 2) + self.config.cache_age)
+    }
+
+    /// The lateness in force.
+    pub fn lateness(&self) -> Millis {
+        self.config
+            .lateness
+            .unwrap_or(Millis(self.interval.0 * 2) + self.config.cache_age)
+    }
+
+    /// Agents held.
+    pub fn agents(&self) -> &BTreeMap<UserId, Agent> {
+        &self.agents
+    }
+
+    /// What has to be made durable; what is taken must be committed.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Takes in a new registry: who joined it and who left.
+    pub fn on_registry(&mut self, joined: &[UserId], left: &[UserId]) {
+        for user in left {
+            self.part(user);
+        }
+        for user in joined {
+            let queues = Membership {
+                from: UnixMillis(0),
+                queues: self.directory.queues_of(user),
+            };
+            self.agents
+                .entry(user.clone())
+                .or_insert_with(|| Agent::new(queues));
+            self.changes.agents.insert(user.clone());
+            self.changes.gone.remove(user);
+        }
+    }
+
+    /// Begins to account for an agent at its first evidence.
+    fn begin(&mut self, user: &UserId, at: UnixMillis) {
+        let from = if self.first_load {
+            // At the very first load nobody joined: all were there, and the window that is
+            // running is accounted for whole.
+            at.floor(self.config.window.length)
+        } else {
+            at
+        };
+        let Some(agent) = self.agents.get_mut(user) else {
+            return;
+        };
+        if agent.covered_from.is_some() {
+            return;
+        }
+        agent.covered_from = Some(from);
+        agent.counted_from = Some(at);
+        self.changes.agents.insert(user.clone());
+        self.changes.records.push(JournalRecord::Roster(RosterSpan {
+            user_id: user.clone(),
+            from,
+            until: None,
+        }));
+    }
+
+    /// Takes in an accepted snapshot, which describes the platform at `at` or later. Each record is
+    /// of a registered agent, once. Returns how many registered agents it does not name.
+    pub fn on_snapshot(
+        &mut self,
+        records: &[StatusRecord],
+        at: UnixMillis,
+        ingested_at: UnixMillis,
+    ) {
+        self.cycle += 1;
+        self.cohort_until = self.cohort_until.max(Some(at));
+        for record in records {
+            if self.agents.contains_key(&record.user_id) {
+                self.begin(&record.user_id, at);
+                self.on_record(record, at, ingested_at);
+            }
+        }
+        self.first_load = false;
+        self.missing = 0;
+        let mut volatile = Vec::new();
+        for (user, agent) in &mut self.agents {
+            if agent.bulk_seen_at != Some(at) {
+                self.missing += 1;
+                if agent.follows_bulk {
+                    agent.follows_bulk = false;
+                    self.changes.agents.insert(user.clone());
+                }
+            }
+            // A settle cycle counts only with a routing confirmation, so ask for one each cycle.
+            if agent.volatile.is_some() && !agent.pending && agent.asking.is_none() {
+                volatile.push(user.clone());
+            }
+        }
+        for user in volatile {
+            self.pend(&user, JoinClass::Changed);
+        }
+    }
+
+    fn on_record(&mut self, record: &StatusRecord, at: UnixMillis, ingested_at: UnixMillis) {
+        let Some(agent) = self.agents.get_mut(&record.user_id) else {
+            return;
+        };
+        let fact = BulkFact {
+            availability: record.availability,
+            last_modified: record.last_modified,
+        };
+        if agent.presence.as_ref() != Some(&record.presence) {
+            agent.presence = Some(record.presence.clone());
+            self.changes.agents.insert(record.user_id.clone());
+            self.changes
+                .records
+                .push(JournalRecord::Presence(PresenceChange {
+                    user_id: record.user_id.clone(),
+                    at: record.last_modified,
+                    presence: record.presence.clone(),
+                }));
+        }
+        agent.bulk_seen_at = Some(at);
+        agent.ingested_at = agent.ingested_at.max(ingested_at);
+        let news = agent.bulk != Some(fact);
+        agent.bulk = Some(fact);
+        let confirms = agent.joined_with == Some(fact)
+            && agent.joined()
+            && !agent.pending
+            && agent.asking.is_none();
+        if confirms {
+            agent.confirmed_until = agent.confirmed_until.max(Some(at));
+        }
+        if agent.follows_bulk != confirms {
+            agent.follows_bulk = confirms;
+            self.changes.agents.insert(record.user_id.clone());
+        }
+        let asked_for_this = !news && agent.asking.is_some();
+        if !confirms && !asked_for_this {
+            let class = if agent.joined() {
+                JoinClass::Changed
+            } else {
+                JoinClass::NeverJoined
+            };
+            self.pend(&record.user_id, class);
+        }
+    }
+
+    /// Puts an agent on the pending list, unless it is there.
+    pub fn pend(&mut self, user: &UserId, class: JoinClass) {
+        let Some(agent) = self.agents.get_mut(user) else {
+            return;
+        };
+        if agent.pending || agent.asking.is_some() {
+            // Whoever is being asked is judged again when the answer comes.
+            return;
+        }
+        agent.pending = true;
+        if let Some(key) = agent.resting.take() {
+            self.joins.wake(key, user);
+        }
+        self.joins.push(class, user.clone());
+    }
+
+    /// Whom to ask next in a class, by the platform's clock.
+    pub fn next_join(&mut self, class: JoinClass, at: UnixMillis) -> Option<UserId> {
+        let agents = &self.agents;
+        self.joins.head(class, at, |user| {
+            agents.get(user).is_some_and(|agent| agent.pending)
+        })
+    }
+
+    /// When upkeep has somebody to ask, by the platform's clock.
+    pub fn upkeep_due(&self) -> Option<UnixMillis> {
+        self.joins.upkeep_due()
+    }
+
+    /// The agent that [`Self::next_join`] named is being asked.
+    pub fn asked(&mut self, user: &UserId, class: JoinClass) {
+        self.joins.take(class);
+        self.asked_directly(user);
+    }
+
+    /// An agent is being asked whatever list it stands on.
+    pub fn asked_directly(&mut self, user: &UserId) {
+        if let Some(agent) = self.agents.get_mut(user) {
+            if let Some(key) = agent.resting.take() {
+                self.joins.wake(key, user);
+            }
+            agent.pending = false;
+            agent.asking = Some(agent.bulk);
+        }
+    }
+
+    /// No answer came. A join that is owed is put back on the list by the next snapshot, so that
+    /// a failing endpoint is not hammered; upkeep waits its turn again, from `at` on.
+    pub fn join_failed(&mut self, user: &UserId, at: UnixMillis) {
+        let Some(agent) = self.agents.get_mut(user) else {
+            return;
+        };
+        agent.asking = None;
+        if agent.joined() && agent.bulk == agent.joined_with {
+            self.rest(user, at);
+        }
+    }
+
+    /// Takes in the routing state of one agent.
+    pub fn on_routing(
+        &mut self,
+        user: &UserId,
+        answer: &RoutingStates,
+        evidence: &Evidence,
+    ) -> Verdict {
+        let tolerance = self.tolerance();
+        let rule = self.volatility();
+        let Some(agent) = self.agents.get(user) else {
+            return Verdict::Empty;
+        };
+        if agent.covered_from.is_none() && !answer.entries.is_empty() {
+            self.begin(user, evidence.confirms);
+        }
+        let Some(agent) = self.agents.get_mut(user) else {
+            return Verdict::Empty;
+        };
+        let asked_with = agent.asking.take();
+        let accrued = accrual::remember(agent, tolerance);
+        let applied = apply(agent, answer, evidence);
+        if let Some(accrued) = accrued {
+            accrual::restate(&mut self.ledger, agent, &accrued, tolerance);
+        }
+        self.count(&applied, answer);
+        let Some(agent) = self.agents.get_mut(user) else {
+            return applied.verdict;
+        };
+        agent.joined_with = match (applied.verdict, asked_with) {
+            (Verdict::Current, Some(fact)) => fact,
+            (Verdict::Current, None) => agent.joined_with,
+            // It said nothing usable: no snapshot may confirm what is held until one does.
+            _ => None,
+        };
+        let change = rule.judge(agent, &applied, self.cycle);
+        if !applied.changed.is_empty() || change != Change::None {
+            agent.stuck.stuck = false;
+        }
+        self.changes.agents.insert(user.clone());
+        self.emit(user, &applied);
+        self.queue_after(user, applied.verdict);
+        applied.verdict
+    }
+
+    /// After an answer: back on the pending list if the snapshot has moved on meanwhile, else to
+    /// rest until upkeep. What said nothing usable is asked again with the next snapshot.
+    fn queue_after(&mut self, user: &UserId, verdict: Verdict) {
+        let Some(agent) = self.agents.get_mut(user) else {
+            return;
+        };
+        if verdict != Verdict::Current || agent.pending {
+            return;
+        }
+        if agent.bulk == agent.joined_with {
+            if let Some(confirmed) = agent.routing_confirmed_at {
+                self.rest(user, confirmed);
+            }
+        } else {
+            self.pend(user, JoinClass::Changed);
+        }
+    }
+
+    /// Lets an agent wait until upkeep asks for it again.
+    fn rest(&mut self, user: &UserId, since: UnixMillis) {
+        if let Some(agent) = self.agents.get_mut(user) {
+            if let Some(key) = agent.resting.replace(since) {
+                self.joins.wake(key, user);
+            }
+            self.joins.rest(since, user.clone());
+        }
+    }
+
+    fn volatility(&self) -> VolatilityRule {
+        VolatilityRule {
+            transitions: self.config.volatile_transitions,
+            within: self.config.volatile_within,
+            settle_cycles: self.config.settle_cycles,
+        }
+    }
+
+    /// The rule for stuck calls.
+    pub fn stuck_rule(&self) -> StuckRule {
+        StuckRule {
+            after: self.config.stuck_after,
+            recheck: self.config.stuck_recheck,
+        }
+    }
+
+    /// Agents whose stuck check is due, by the platform's clock.
+    pub fn suspects(&self, at: UnixMillis) -> Vec<UserId> {
+        let rule = self.stuck_rule();
+        self.agents
+            .iter()
+            .filter(|(_, agent)| rule.is_due(agent, at))
+            .map(|(user, _)| user.clone())
+            .collect()
+    }
+
+    /// A stuck check of this agent is under way.
+    pub fn stuck_asked(&mut self, user: &UserId, at: UnixMillis) {
+        if let Some(agent) = self.agents.get_mut(user) {
+            agent.stuck.asked_at = Some(at);
+        }
+    }
+
+    /// What a stuck check found.
+    pub fn set_stuck(&mut self, user: &UserId, stuck: bool) {
+        if let Some(agent) = self.agents.get_mut(user) {
+            agent.stuck.stuck = stuck
+                && agent
+                    .current()
+                    .is_some_and(|held| held.state == RoutingState::OnCall);
+        }
+    }
+
+    /// Drops what is believed of everyone in the queues of `divergent`: each is asked again, and no
+    /// snapshot confirms it before it has answered (semantics.md §9).
+    pub fn distrust(&mut self, divergent: &[UserId]) {
+        self.divergence.view.invalidations += 1;
+        let mut affected: BTreeSet<UserId> = divergent.iter().cloned().collect();
+        for user in divergent {
+            for queue in self.directory.queues_of(user).iter() {
+                affected.extend(self.directory.members(queue).cloned());
+            }
+        }
+        for user in affected {
+            if let Some(agent) = self.agents.get_mut(&user) {
+                agent.joined_with = None;
+                agent.follows_bulk = false;
+                self.changes.agents.insert(user.clone());
+                self.pend(&user, JoinClass::Forced);
+            }
+        }
+    }
+}

@@ -1,1 +1,201 @@
-//! x
+//! The live view, built whole from what is held.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::accrual::{StateAccounts, outstanding};
+use super::agent::Agent;
+use super::reconcile::Reconciler;
+use crate::model::ids::{QueueId, UserId};
+use crate::model::state::{Presence, RoutingState, Source};
+use crate::model::time::{Millis, UnixMillis};
+use crate::model::view::{
+    AgentView, Health, OrganisationView, PerState, QueueView, UnknownCause, View,
+};
+use crate::snapshot::Delta;
+
+impl Reconciler {
+    /// The view at the platform instant `at`; `health` comes filled in by the stages before.
+    pub fn view(
+        &self,
+        at: UnixMillis,
+        built_at: UnixMillis,
+        delta: &Delta,
+        health: Health,
+    ) -> View {
+        let mut queues: BTreeMap<&QueueId, QueueView> = self
+            .directory
+            .queues()
+            .iter()
+            .map(|(id, queue)| (id, self.empty_queue(id, &queue.label)))
+            .collect();
+        let mut organisation = OrganisationView {
+            presences: Presence::labels().map(|label| (label, 0)).collect(),
+            time: posted(&self.ledger.organisation),
+            ..OrganisationView::default()
+        };
+        let mut labels: BTreeMap<Arc<[QueueId]>, Arc<[Arc<str>]>> = BTreeMap::new();
+        let mut health = self.health(at, delta, health);
+        let mut agents = Vec::with_capacity(self.agents.len());
+        for (user, agent) in &self.agents {
+            if agent.bulk_seen_at.is_none() && !agent.joined() {
+                // Registered, but no answer has said anything of it yet.
+                continue;
+            }
+            let names = labels
+                .entry(Arc::clone(agent.queues()))
+                .or_insert_with(|| self.directory.labels(agent.queues()));
+            let shown = self.agent_view(user, agent, Arc::clone(names), at);
+            tally(&shown, &mut organisation, &mut queues);
+            health.agents_stale += u64::from(shown.stale);
+            if let Some((from, to)) = outstanding(agent)
+                && agent.volatile.is_some()
+            {
+                health.volatile_held = health.volatile_held + (to - from);
+            }
+            agents.push(shown);
+        }
+        View {
+            built_at,
+            agents,
+            queues: queues.into_values().collect(),
+            organisation,
+            health,
+        }
+    }
+
+    fn empty_queue(&self, id: &QueueId, label: &Arc<str>) -> QueueView {
+        QueueView {
+            queue_id: id.clone(),
+            name: Arc::clone(label),
+            agents: [0; RoutingState::COUNT],
+            phantom: 0,
+            volatile: 0,
+            oldest_entered_at: [None; RoutingState::COUNT],
+            time: self.ledger.queues.get(id).map(posted).unwrap_or_default(),
+            transitions: self.transitions.get(id).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn agent_view(
+        &self,
+        user: &UserId,
+        agent: &Agent,
+        queue_names: Arc<[Arc<str>]>,
+        at: UnixMillis,
+    ) -> AgentView {
+        let last = agent.confirmed_until.or(agent.bulk_seen_at);
+        let stale = last.is_none_or(|last| at - last > self.config.stale_after);
+        let state = if stale {
+            RoutingState::Unknown
+        } else {
+            agent.shown_state()
+        };
+        let current = agent.current();
+        let presence = agent
+            .presence
+            .clone()
+            .unwrap_or_else(|| Presence::parse("Unknown"));
+        AgentView {
+            user_id: user.clone(),
+            state,
+            entered_at: current.map(|held| held.entered_at),
+            confirmed_until: agent.confirmed_until,
+            ingested_at: agent.ingested_at,
+            source: current.map_or(Source::Bulk, |held| held.source),
+            phantom: state == RoutingState::NotReady && presence.label() == "available",
+            presence,
+            wrapup_code: current.and_then(|held| held.wrapup_code.clone()),
+            queues: Arc::clone(agent.queues()),
+            queue_names,
+            volatile: agent.volatile.is_some(),
+            stuck: agent.stuck.stuck,
+            stale,
+        }
+    }
+
+    fn health(&self, at: UnixMillis, delta: &Delta, health: Health) -> Health {
+        let confirmed = |agent: &Agent| agent.routing_confirmed_at;
+        let fresh = self
+            .agents
+            .values()
+            .filter_map(confirmed)
+            .filter(|&confirmed| at - confirmed <= self.config.stale_after)
+            .count();
+        let all = self.agents.len();
+        Health {
+            divergence: self.divergence.view,
+            join_coverage: (all > 0).then(|| fresh as f64 / all as f64),
+            oldest_confirmation: self.agents.values().filter_map(confirmed).min(),
+            records: self.record_counts(delta),
+            agents_missing: self.missing,
+            unknown_time: UnknownCause::ALL
+                .into_iter()
+                .map(|cause| {
+                    let account = self.ledger.causes.get(&cause);
+                    (
+                        cause,
+                        account.map_or(Millis::ZERO, |account| account.posted),
+                    )
+                })
+                .collect(),
+            debt: self.ledger.debt(),
+            hidden_transitions: self.hidden,
+            window_closed_until: self.closed_for_all(),
+            joins_pending: self
+                .agents
+                .values()
+                .filter(|agent| agent.pending || agent.asking.is_some())
+                .count() as u64,
+            ..health
+        }
+    }
+
+    /// End of the last window that is closed for every agent that is accounted for.
+    fn closed_for_all(&self) -> Option<UnixMillis> {
+        let mut closed = None;
+        for agent in self.agents.values().filter(|a| a.covered_from.is_some()) {
+            let of_agent = agent.closed_until?;
+            closed = Some(closed.map_or(of_agent, |all: UnixMillis| all.min(of_agent)));
+        }
+        closed
+    }
+}
+
+fn posted(accounts: &StateAccounts) -> PerState<Millis> {
+    accounts.map(|account| account.posted)
+}
+
+/// Counts one agent in the organisation and in each of its queues.
+fn tally(
+    agent: &AgentView,
+    organisation: &mut OrganisationView,
+    queues: &mut BTreeMap<&QueueId, QueueView>,
+) {
+    *organisation
+        .presences
+        .entry(agent.presence.label())
+        .or_default() += 1;
+    organisation.stuck += u64::from(agent.stuck);
+    let state = agent.state.index();
+    if agent.volatile {
+        organisation.volatile += 1;
+    } else {
+        organisation.agents[state] += 1;
+    }
+    for id in agent.queues.iter() {
+        let Some(queue) = queues.get_mut(id) else {
+            continue;
+        };
+        if agent.volatile {
+            queue.volatile += 1;
+            continue;
+        }
+        queue.agents[state] += 1;
+        queue.phantom += u64::from(agent.phantom);
+        if let Some(entered) = agent.entered_at.filter(|_| !agent.stale) {
+            let oldest = &mut queue.oldest_entered_at[state];
+            *oldest = Some(oldest.map_or(entered, |known| known.min(entered)));
+        }
+    }
+}

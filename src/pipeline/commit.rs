@@ -1,0 +1,121 @@
+//! When what changed is made durable and shown: persist first, then publish.
+
+use std::sync::Arc;
+
+use super::directory::REGISTRY;
+use super::{Flight, Pipeline, Task};
+use crate::effect::{Append, Effect, Measurement, Phase};
+use crate::model::time::{Millis, Monotonic, Now};
+use crate::model::view::Health;
+use crate::poller::Priority;
+use crate::upstream::request::ApiRequest;
+
+/// What changed is made durable and shown this long after it came at the latest, joins or not.
+const COMMIT_WITHIN: Millis = Millis::from_secs(1);
+
+/// Time is not accrued to queues before their members are known, so that none is lost to them;
+/// but not for longer than this, in case they never will be.
+const MEMBERS_PATIENCE: Millis = Millis::from_secs(120);
+
+impl Pipeline {
+    /// Something changed that is to be committed soon.
+    pub(super) fn touch(&mut self, now: Now) {
+        let at = now.mono + COMMIT_WITHIN;
+        self.commit_at = Some(self.commit_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// Puts a request that the budget did not admit on the list of repeats.
+    pub(super) fn repeat_later(
+        &mut self,
+        task: Task,
+        request: ApiRequest,
+        priority: Priority,
+        now: Now,
+    ) {
+        self.repeats.push((
+            now.mono,
+            Flight {
+                task,
+                request,
+                priority,
+                attempt: 0,
+                reauthorised: false,
+                generation: 0,
+            },
+        ));
+    }
+
+    pub(super) fn commit_if_due(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.end_joining(now, effects);
+        let heartbeat = self.committed_at + self.cycle.effective_interval();
+        let due = self.commit_at.is_some_and(|at| at <= now.mono) || heartbeat <= now.mono;
+        if !due || self.appending.is_some() {
+            return;
+        }
+        self.commit(now, effects);
+    }
+
+    /// The joins of a cycle have been answered: what they told is shown at once.
+    fn end_joining(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let Some(since) = self.joining_since else {
+            return;
+        };
+        if !self.joins_open(now) {
+            self.joining_since = None;
+            self.commit_at = Some(now.mono);
+            effects.push(Effect::Measure(Measurement::Phase {
+                phase: Phase::Join,
+                seconds: (now.mono - since).as_secs_f64(),
+            }));
+        }
+    }
+
+    fn commit(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.commit_at = None;
+        self.committed_at = now.mono;
+        self.sequence += 1;
+        let at = self.platform_now(now);
+        let members_known =
+            self.directory.complete || now.mono - self.started_at > MEMBERS_PATIENCE;
+        let begun = (self.stopwatch)();
+        self.reconciler.settle(at, members_known);
+        let changes = self.reconciler.take_changes();
+        let mut checkpoint = self.reconciler.checkpoint(&changes, &self.delta);
+        if std::mem::take(&mut self.registry_changed) {
+            let ids =
+                serde_json::to_string(self.registry.ids()).expect("a set of texts serialises");
+            checkpoint.push((REGISTRY.to_owned(), Some(ids)));
+        }
+        let settled = (self.stopwatch)();
+        let view = self
+            .reconciler
+            .view(at, now.wall, &self.delta, self.health_now(now.mono));
+        let built = (self.stopwatch)();
+        effects.extend(changes.measurements.into_iter().map(Effect::Measure));
+        for (phase, seconds) in [
+            (Phase::Reconcile, settled - begun),
+            (Phase::Publish, built - settled),
+        ] {
+            let seconds = seconds.max(0.0);
+            effects.push(Effect::Measure(Measurement::Phase { phase, seconds }));
+        }
+        effects.push(Effect::Append(Append {
+            sequence: self.sequence,
+            records: changes.records,
+            checkpoint,
+        }));
+        self.appending = Some((self.sequence, Arc::new(view), now.mono));
+    }
+
+    /// What this stage knows of its own health.
+    fn health_now(&self, now: Monotonic) -> Health {
+        Health {
+            registry_agents: self.registry.len() as u64,
+            breaker: self.breaker.state(),
+            breaker_trips: self.breaker.trips(),
+            budget_remaining: u64::from(self.budget.remaining(now)),
+            poll_interval: self.cycle.effective_interval(),
+            ..self.health.clone()
+        }
+    }
+}

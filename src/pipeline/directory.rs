@@ -1,0 +1,299 @@
+//! Registry, queues and members: loaded page by page, replaced whole, kept when a load fails.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::{Pipeline, Task};
+use crate::effect::{Effect, Level};
+use crate::model::ids::{QueueId, UserId};
+use crate::model::time::{Millis, Monotonic, Now};
+use crate::poller::Priority;
+use crate::reconciler::checkpoint::CheckpointError;
+use crate::snapshot::{Listing, Progress, Registry, RegistryChange, Step};
+use crate::upstream::request::ApiRequest;
+use crate::upstream::wire_status;
+
+/// Checkpoint key of the registry.
+pub(super) const REGISTRY: &str = "registry";
+
+/// Queues whose members are loaded side by side: enough to hide the round trip, few enough to
+/// leave the places in flight to joins.
+const MEMBERS_AT_ONCE: usize = 4;
+
+/// A list of queues that could not be loaded is asked for again after this long.
+const QUEUES_RETRY: Millis = Millis::from_secs(60);
+
+/// Loading of queues and members.
+#[derive(Debug, Clone)]
+pub(super) struct DirectoryLoad {
+    /// When the next load is due; `None` while one is under way.
+    due: Option<Monotonic>,
+    listing: Option<(Listing, Vec<(QueueId, Arc<str>)>)>,
+    to_load: VecDeque<QueueId>,
+    loading: BTreeMap<QueueId, (Listing, BTreeSet<UserId>)>,
+    /// A load has come to its end since start: whatever could be known is.
+    pub(super) complete: bool,
+}
+
+impl DirectoryLoad {
+    pub(super) fn new(now: Monotonic) -> Self {
+        Self {
+            due: Some(now),
+            listing: None,
+            to_load: VecDeque::new(),
+            loading: BTreeMap::new(),
+            complete: false,
+        }
+    }
+
+    pub(super) fn due(&self) -> Option<Monotonic> {
+        self.due
+    }
+}
+
+/// Takes the registry of an earlier run.
+pub(super) fn restore(
+    registry: &mut Registry,
+    checkpoint: &[(String, String)],
+) -> Result<(), CheckpointError> {
+    if let Some((key, value)) = checkpoint.iter().find(|(key, _)| key == REGISTRY) {
+        let ids = serde_json::from_str(value).map_err(|e| CheckpointError::new(key, e))?;
+        registry.restore(ids);
+    }
+    Ok(())
+}
+
+impl Pipeline {
+    pub(super) fn plan_registry(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.registry_loading || !self.registry.due(now.mono) {
+            return;
+        }
+        let priority = self.registry_priority();
+        if self.admit(priority, 1, now.mono) {
+            self.registry.begin(now.mono);
+            self.registry_loading = true;
+            let request = ApiRequest::Users { page: 1 };
+            self.send(Task::Registry, request, priority, now, effects);
+        }
+    }
+
+    /// Without a registry no snapshot can be judged, so the first one comes first.
+    fn registry_priority(&self) -> Priority {
+        if self.registry.is_known() {
+            Priority::Upkeep
+        } else {
+            Priority::Snapshot
+        }
+    }
+
+    pub(super) fn on_registry_page(&mut self, body: &[u8], now: Now, effects: &mut Vec<Effect>) {
+        let page = match wire_status::users(body) {
+            Ok(page) => page,
+            Err(error) => {
+                let message = format!("the registry of users cannot be read: {error}");
+                self.notice(Level::Warn, "registry", message);
+                self.registry_failed(now);
+                return;
+            }
+        };
+        match self.registry.page(page) {
+            Progress::NextPage(page) => {
+                let priority = self.registry_priority();
+                let request = ApiRequest::Users { page };
+                if self.admit(priority, 1, now.mono) {
+                    self.send(Task::Registry, request, priority, now, effects);
+                } else {
+                    self.repeat_later(Task::Registry, request, priority, now);
+                }
+            }
+            Progress::Inconsistent => {
+                let message = "the pages of the registry contradict each other".to_owned();
+                self.notice(Level::Warn, "registry", message);
+                self.registry_loading = false;
+            }
+            Progress::Complete(change) => {
+                self.registry_loading = false;
+                self.on_registry_change(change, now);
+            }
+        }
+    }
+
+    fn on_registry_change(&mut self, change: RegistryChange, now: Now) {
+        match change {
+            RegistryChange::Replaced { joined, left } => {
+                for user in &left {
+                    self.delta.forget(user);
+                }
+                if !joined.is_empty() || !left.is_empty() {
+                    self.registry_changed = true;
+                    let message = format!(
+                        "the registry has {} active users ({} joined, {} left)",
+                        self.registry.len(),
+                        joined.len(),
+                        left.len()
+                    );
+                    self.notice(Level::Info, "registry", message);
+                }
+                self.reconciler.on_registry(&joined, &left);
+                self.touch(now);
+            }
+            RegistryChange::Suspected { users } => {
+                let message = format!(
+                    "the registry fell from {} to {users} users; kept until a second answer agrees",
+                    self.registry.len()
+                );
+                self.notice(Level::Warn, "registry", message);
+            }
+            RegistryChange::Empty => {
+                let message = "the registry answered no active user; the last one is kept; check \
+                               that the OAuth client's role may see users"
+                    .to_owned();
+                self.notice(Level::Warn, "registry", message);
+            }
+        }
+    }
+
+    pub(super) fn registry_failed(&mut self, now: Now) {
+        self.registry.abandon();
+        self.registry_loading = false;
+        self.touch(now);
+    }
+
+    pub(super) fn plan_directory(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let priority = if self.directory.complete {
+            Priority::Upkeep
+        } else {
+            Priority::Changed
+        };
+        if self.directory.due.is_some_and(|due| due <= now.mono)
+            && self.admit(priority, 1, now.mono)
+        {
+            self.directory.due = None;
+            self.directory.listing = Some((Listing::new(), Vec::new()));
+            let request = ApiRequest::Queues { page: 1 };
+            self.send(Task::Queues, request, priority, now, effects);
+        }
+        while self.directory.loading.len() < MEMBERS_AT_ONCE {
+            let Some(queue) = self.directory.to_load.front().cloned() else {
+                break;
+            };
+            if !self.admit(priority, 1, now.mono) {
+                break;
+            }
+            self.directory.to_load.pop_front();
+            self.directory
+                .loading
+                .insert(queue.clone(), (Listing::new(), BTreeSet::new()));
+            let request = ApiRequest::QueueMembers { queue, page: 1 };
+            self.send(Task::Members, request, priority, now, effects);
+        }
+    }
+
+    pub(super) fn on_queues_page(&mut self, body: &[u8], now: Now, effects: &mut Vec<Effect>) {
+        let Some((mut listing, mut queues)) = self.directory.listing.take() else {
+            return;
+        };
+        let Ok(page) = wire_status::queues(body) else {
+            let message = "the list of queues cannot be read; the last one is kept".to_owned();
+            self.notice(Level::Warn, "queues", message);
+            self.queues_failed(now);
+            return;
+        };
+        queues.extend(page.queues);
+        match listing.page(&page.paging) {
+            Step::Next(page) => {
+                self.directory.listing = Some((listing, queues));
+                self.next_page(Task::Queues, ApiRequest::Queues { page }, now, effects);
+            }
+            Step::Inconsistent => self.queues_failed(now),
+            Step::End => {
+                let at = self.platform_now(now);
+                self.reconciler.on_queues(queues, at);
+                self.directory.to_load = self
+                    .reconciler
+                    .directory()
+                    .queues()
+                    .keys()
+                    .cloned()
+                    .collect();
+                self.directory_step(now);
+                self.touch(now);
+            }
+        }
+    }
+
+    pub(super) fn queues_failed(&mut self, now: Now) {
+        self.directory.listing = None;
+        self.directory.due = Some(now.mono + QUEUES_RETRY.min(self.config.queues_refresh));
+    }
+
+    pub(super) fn on_members_page(
+        &mut self,
+        request: &ApiRequest,
+        body: &[u8],
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let ApiRequest::QueueMembers { queue, .. } = request else {
+            return;
+        };
+        let Some((mut listing, mut members)) = self.directory.loading.remove(queue) else {
+            return;
+        };
+        let Ok(page) = wire_status::members(body) else {
+            let message = "the members of a queue cannot be read; the last ones are kept";
+            self.notice(Level::Warn, "members", message.to_owned());
+            self.directory_step(now);
+            return;
+        };
+        members.extend(page.members);
+        match listing.page(&page.paging) {
+            Step::Next(page) => {
+                let queue = queue.clone();
+                self.directory
+                    .loading
+                    .insert(queue.clone(), (listing, members));
+                let request = ApiRequest::QueueMembers { queue, page };
+                self.next_page(Task::Members, request, now, effects);
+            }
+            Step::Inconsistent => self.directory_step(now),
+            Step::End => {
+                let at = self.platform_now(now);
+                self.reconciler.on_members(queue, members, at);
+                self.directory_step(now);
+                self.touch(now);
+            }
+        }
+    }
+
+    pub(super) fn members_failed(&mut self, request: &ApiRequest, now: Now) {
+        if let ApiRequest::QueueMembers { queue, .. } = request {
+            self.directory.loading.remove(queue);
+        }
+        self.directory_step(now);
+    }
+
+    /// Ends the load when nothing of it is left.
+    fn directory_step(&mut self, now: Now) {
+        if self.directory.to_load.is_empty()
+            && self.directory.loading.is_empty()
+            && self.directory.listing.is_none()
+        {
+            self.directory.complete = true;
+            self.directory.due = Some(now.mono + self.config.queues_refresh);
+        }
+    }
+
+    fn next_page(&mut self, task: Task, request: ApiRequest, now: Now, effects: &mut Vec<Effect>) {
+        let priority = if self.directory.complete {
+            Priority::Upkeep
+        } else {
+            Priority::Changed
+        };
+        if self.admit(priority, 1, now.mono) {
+            self.send(task, request, priority, now, effects);
+        } else {
+            self.repeat_later(task, request, priority, now);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The whole pipeline against hand-made answers.
