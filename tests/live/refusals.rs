@@ -115,7 +115,7 @@ async fn a_busy_port_is_named() {
     let address = taken.local_addr().unwrap().to_string();
     let mut setup = Setup::new(&organisation);
     setup.set("web.listen", &format!("[\"{address}\"]"));
-    assert_refuses(setup.spawn(), FAILED, &[&address, "web.listen"]).await;
+    assert_refuses(setup.spawn(), FAILED, &[&address, "--web.listen-address"]).await;
     assert_eq!(
         organisation.logins().await,
         0,

@@ -255,13 +255,19 @@ impl Exporter {
         .await
     }
 
-    /// Waits until windows are closed for every agent up to `end`, stored included.
+    /// Waits until windows are closed for every agent up to `end`, and their rows are stored.
     pub(crate) async fn wait_closed(&self, end: i64, bound: Duration) {
         let what = format!("windows are closed until {}", rfc3339(end));
-        self.wait_page(&what, bound, |page| {
+        let closed = self.wait_page(&what, bound, |page| {
             let closed = page.get("genesyscloud_window_closed_timestamp_seconds", &[]);
+            closed.is_some_and(|closed| closed * 1_000.0 >= end as f64)
+        });
+        let accepted = closed.await.accepted();
+        // What is shown as closed was appended to the queue; an empty queue some cycles later has
+        // been through the store.
+        self.wait_page("the event queue runs empty", bound, |page| {
             let waiting = page.value("genesyscloud_event_queue_depth_events", &[]);
-            closed.is_some_and(|closed| closed * 1_000.0 >= end as f64) && waiting <= 0.0
+            waiting == 0.0 && page.accepted() >= accepted + 2.0
         })
         .await;
     }
