@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::exporter::{INTERVAL_MS, Page};
+use super::exporter::Page;
 use super::organisation::{Organisation, Truth};
 
 const STATES: [&str; 4] = ["available", "not_ready", "on_call", "wrap_up"];
@@ -42,6 +42,10 @@ impl Reading {
                 .value("genesyscloud_queue_state_time_seconds_total", &labels)
     }
 
+    fn interval(&self) -> f64 {
+        1_000.0 * self.page.value("genesyscloud_poll_interval_seconds", &[])
+    }
+
     fn debt(&self) -> f64 {
         1_000.0 * self.page.value("genesyscloud_state_time_debt_seconds", &[])
     }
@@ -76,7 +80,7 @@ impl Reading {
         let truth = organisation.truth(earlier.at, self.at).await;
         let elapsed = (self.at - earlier.at) as f64;
         let agents = truth.len() as f64;
-        let slack = agents * INTERVAL_MS as f64;
+        let slack = agents * self.interval();
 
         let counted: f64 = STATES
             .into_iter()
@@ -117,7 +121,7 @@ impl Reading {
             let members: Vec<_> = members.collect();
             // Debt is shown for the organisation only; no queue has more of it than an agent
             // can have, which is what a stale snapshot wrongly confirmed: another interval.
-            let slack = 2.0 * members.len() as f64 * INTERVAL_MS as f64;
+            let slack = 2.0 * members.len() as f64 * self.interval();
             let held = self.held() + earlier.held();
             let unknown =
                 self.queue_state(queue, "unknown") - earlier.queue_state(queue, "unknown");

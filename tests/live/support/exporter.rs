@@ -15,8 +15,6 @@ use super::organisation::{CLIENT_ID, CLIENT_SECRET, Organisation};
 use super::process::{Process, START_BOUND};
 use super::wait::wait_for;
 
-/// Poll interval of the live tests, in milliseconds.
-pub(crate) const INTERVAL_MS: i64 = 1_000;
 /// Length of their windows, in milliseconds.
 pub(crate) const WINDOW_MS: i64 = 10_000;
 
