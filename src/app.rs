@@ -1,1 +1,391 @@
-//! The composition root.
+//! The composition root: builds every part from a [`Config`], runs them, and ends them in order.
+//!
+//! Sockets, clock and the stop signal come in as arguments, so that tests and the demo run the
+//! very same thing.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::catalog::{DataLoss, EventResult, StoreOperation, WindowResult};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::driver::Driver;
+use crate::expose::{Limits, Pages, Pulse, ServerState};
+use crate::journal::{
+    DataDir, DataDirError, EmbeddedJournal, JournalError, JournalHandle, JournalStatus,
+};
+use crate::model::time::Millis;
+use crate::pipeline::Pipeline;
+use crate::reconciler::checkpoint::CheckpointError;
+use crate::store::{
+    CommitReport, ConsumeError, ConsumerObserver, Fetched, SqliteStore, StoreError, StoreHandle,
+    StoreSettings, WindowReader, consume,
+};
+use crate::telemetry::{BuildInfo, Telemetry};
+use crate::upstream::{Client, ClientError};
+use crate::window::RowRules;
+
+/// Sizes and backlog are looked at this often.
+const GAUGES_EVERY: Duration = Duration::from_secs(10);
+
+/// What is older than the retention is deleted this often.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Why the exporter cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The data directory.
+    #[error("cannot use the data directory")]
+    DataDir(#[source] DataDirError),
+    /// The journal.
+    #[error("cannot open the journal")]
+    Journal(#[source] JournalError),
+    /// The store.
+    #[error("cannot open the store")]
+    Store(#[source] StoreError),
+    /// What the last run left.
+    #[error(
+        "cannot take up where the last run left off; move the data directory away to start anew"
+    )]
+    Checkpoint(#[source] CheckpointError),
+    /// The HTTP client.
+    #[error("cannot set up the client of the platform")]
+    Client(#[source] ClientError),
+    /// The system gives no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    /// The consumer ended.
+    #[error("the consumer of the journal ended")]
+    Consume(#[source] ConsumeError),
+    /// A part of the exporter died.
+    #[error("{part} died; this is a bug")]
+    Died {
+        /// Which part.
+        part: &'static str,
+    },
+}
+
+/// An error and its causes in one line, each once.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            write!(text, ": {said}").expect("writing to a string cannot fail");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Parts that others may hold on to while the exporter runs.
+#[derive(Clone)]
+pub struct Handles {
+    /// The published view.
+    pub pages: Arc<Pages>,
+    /// The exporter's own counters.
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// The exporter, built and not yet running.
+pub struct App {
+    config: Config,
+    clock: SystemClock,
+    driver: Driver,
+    store: StoreHandle,
+    journal: JournalHandle,
+    wake: Arc<Notify>,
+    server: Arc<ServerState>,
+    handles: Handles,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl App {
+    /// Opens the data directory and builds every part; no request is sent yet.
+    ///
+    /// # Errors
+    /// [`AppError`] with the remedy in its chain.
+    pub async fn build(config: Config, clock: SystemClock) -> Result<Self, AppError> {
+        let now = clock.now();
+        let telemetry = Arc::new(Telemetry::new(BuildInfo::current()));
+        telemetry.config_accepted(now.wall);
+        let client =
+            Client::new(&config.source, env!("CARGO_PKG_VERSION")).map_err(AppError::Client)?;
+        let databases = Databases::open(&config, clock, &telemetry).await?;
+        let pipeline = Pipeline::new(config.pipeline.clone(), &databases.checkpoint, now)
+            .map_err(AppError::Checkpoint)?
+            .with_stopwatch(Arc::new(move || clock.seconds()));
+        let pages = Arc::new(Pages::new(config.per_agent));
+        let pulse = Arc::new(Pulse::new());
+        let server = Arc::new(ServerState::new(
+            Arc::clone(&pages),
+            Arc::clone(&telemetry),
+            databases.windows,
+            Arc::clone(&pulse),
+            clock,
+            &config.web.telemetry_path,
+            Limits::default(),
+        ));
+        let wake = Arc::new(Notify::new());
+        let driver = Driver {
+            pipeline,
+            client: Arc::new(client),
+            journal: databases.journal.clone(),
+            wake: Arc::clone(&wake),
+            pages: Arc::clone(&pages),
+            telemetry: Arc::clone(&telemetry),
+            pulse,
+            clock,
+        };
+        Ok(Self {
+            config,
+            clock,
+            driver,
+            store: databases.store,
+            journal: databases.journal,
+            wake,
+            server,
+            handles: Handles { pages, telemetry },
+            threads: databases.threads,
+        })
+    }
+
+    /// What others may hold on to.
+    pub fn handles(&self) -> Handles {
+        self.handles.clone()
+    }
+
+    /// Runs until `stop` turns true; then drains: the last append, the journal, open answers.
+    ///
+    /// # Errors
+    /// If a part ends by itself, which is a failure of the whole.
+    pub async fn run(
+        self,
+        listeners: Vec<TcpListener>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), AppError> {
+        // The consumer ends after the driver, so that it takes the last append.
+        let (drained, drain) = watch::channel(false);
+        let observer = Observer {
+            telemetry: Arc::clone(&self.handles.telemetry),
+        };
+        let mut servers = JoinSet::new();
+        for listener in listeners {
+            let state = Arc::clone(&self.server);
+            servers.spawn(crate::expose::serve(listener, state, stop.clone()));
+        }
+        let upkeep = tokio::spawn(upkeep(
+            self.journal.clone(),
+            self.store.clone(),
+            Arc::clone(&self.handles.telemetry),
+            self.clock,
+            self.config.store.retention,
+        ));
+        let mut driver = tokio::spawn(self.driver.run(stop.clone()));
+        let mut consumer = tokio::spawn(consume(
+            self.journal.clone(),
+            self.store.clone(),
+            self.config.batch_size,
+            self.clock,
+            self.wake,
+            drain,
+            observer,
+        ));
+        let ended = tokio::select! {
+            _ = stop.wait_for(|stopped| *stopped) => None,
+            _ = &mut driver => Some(AppError::Died { part: "the driver" }),
+            ended = &mut consumer => Some(match ended {
+                Ok(Err(error)) => AppError::Consume(error),
+                _ => AppError::Died { part: "the consumer" },
+            }),
+        };
+        upkeep.abort();
+        if let Some(error) = ended {
+            return Err(error);
+        }
+        let driver = driver.await;
+        // The receiver is gone only if the consumer has ended by itself.
+        let _ = drained.send(true);
+        let consumer = consumer.await;
+        while servers.join_next().await.is_some() {}
+        drop((self.journal, self.store));
+        let threads = self.threads;
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().all(|thread| thread.join().is_ok())
+        });
+        driver.map_err(|_| AppError::Died { part: "the driver" })?;
+        match consumer {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(AppError::Consume(error)),
+            Err(_) => {
+                return Err(AppError::Died {
+                    part: "the consumer",
+                });
+            }
+        }
+        match joined.await {
+            Ok(true) => Ok(()),
+            _ => Err(AppError::Died {
+                part: "a database thread",
+            }),
+        }
+    }
+}
+
+/// The databases, opened, each on a thread of its own.
+struct Databases {
+    journal: JournalHandle,
+    store: StoreHandle,
+    windows: Arc<dyn WindowReader>,
+    checkpoint: Vec<(String, String)>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Databases {
+    /// The journal is told what the store has taken, so that numbers never start over.
+    async fn open(
+        config: &Config,
+        clock: SystemClock,
+        telemetry: &Telemetry,
+    ) -> Result<Self, AppError> {
+        let now = clock.now();
+        let dir = DataDir::open(&config.store.path).map_err(AppError::DataDir)?;
+        let (store, opened) =
+            SqliteStore::open(&dir, settings(config), now.wall).map_err(AppError::Store)?;
+        report_quarantine(telemetry, opened.quarantined.as_deref());
+        let reader = store.reader().map_err(AppError::Store)?;
+        let cursor = store.cursor().map_err(AppError::Store)?;
+        let (journal, opened) =
+            EmbeddedJournal::open(&dir, cursor, now.wall).map_err(AppError::Journal)?;
+        report_quarantine(telemetry, opened.database.quarantined.as_deref());
+        if let Some(last) = opened.behind_store {
+            telemetry.data_loss(DataLoss::SequenceGap, cursor.saturating_sub(last));
+            tracing::error!(
+                kind = "data_loss",
+                "the journal ends at {last}, before what the store has taken ({cursor})"
+            );
+        }
+        let (journal, journal_thread) =
+            JournalHandle::spawn(journal, clock).map_err(AppError::Thread)?;
+        let (store, store_thread) = StoreHandle::spawn(store).map_err(AppError::Thread)?;
+        let checkpoint = journal.load_checkpoint().await.map_err(AppError::Journal)?;
+        if checkpoint.dead > 0 {
+            telemetry.data_loss(DataLoss::Checksum, checkpoint.dead);
+            tracing::error!(
+                kind = "data_loss",
+                "{} entries of the checkpoint were damaged; those agents start anew",
+                checkpoint.dead
+            );
+        }
+        Ok(Self {
+            journal,
+            store,
+            windows: Arc::new(reader),
+            checkpoint: checkpoint.entries,
+            threads: vec![journal_thread, store_thread],
+        })
+    }
+}
+
+fn settings(config: &Config) -> StoreSettings {
+    StoreSettings {
+        org: config.source.name.clone(),
+        window: config.pipeline.window,
+        rules: RowRules {
+            volatile_transitions: config.pipeline.volatile_transitions,
+            volatile_within: config.pipeline.volatile_within,
+            include_offline: config.pipeline.include_offline,
+        },
+    }
+}
+
+fn report_quarantine(telemetry: &Telemetry, quarantined: Option<&std::path::Path>) {
+    if let Some(path) = quarantined {
+        telemetry.data_loss(DataLoss::Quarantine, 1);
+        tracing::error!(
+            kind = "data_loss",
+            "a database could not be read and was set aside as {}; a new one was begun",
+            path.display()
+        );
+    }
+}
+
+/// Gauges of backlog and size, and retention.
+async fn upkeep(
+    journal: JournalHandle,
+    store: StoreHandle,
+    telemetry: Arc<Telemetry>,
+    clock: SystemClock,
+    retention: Millis,
+) {
+    let mut gauges = tokio::time::interval(GAUGES_EVERY);
+    gauges.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut prune = tokio::time::interval(PRUNE_EVERY);
+    prune.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = gauges.tick() => {
+                match (journal.status().await, store.status().await) {
+                    (Ok(journal), Ok(store)) => {
+                        telemetry.event_queue(journal.depth, journal.oldest);
+                        telemetry.store_size(journal.size_bytes + store.size_bytes);
+                    }
+                    (Err(error), _) => fail(&telemetry, StoreOperation::Maintain, &error),
+                    (_, Err(error)) => fail(&telemetry, StoreOperation::Maintain, &error),
+                }
+            }
+            _ = prune.tick() => {
+                if let Err(error) = store.prune(clock.now().wall - retention).await {
+                    fail(&telemetry, StoreOperation::Prune, &error);
+                }
+            }
+        }
+    }
+}
+
+fn fail(telemetry: &Telemetry, operation: StoreOperation, error: &(dyn Error + 'static)) {
+    telemetry.store_error(operation);
+    tracing::error!(kind = operation.label(), error = %chain(error), "the database failed");
+}
+
+/// Counts what the consumer does.
+struct Observer {
+    telemetry: Arc<Telemetry>,
+}
+
+impl ConsumerObserver for Observer {
+    fn batch(&mut self, took: Millis, fetched: Fetched, committed: &CommitReport) {
+        let telemetry = &self.telemetry;
+        telemetry.batch(took.as_secs_f64());
+        telemetry.events(EventResult::Stored, committed.stored);
+        telemetry.events(EventResult::Duplicate, committed.duplicate);
+        telemetry.events(EventResult::Corrected, committed.corrected);
+        telemetry.events(EventResult::Dead, committed.dead);
+        telemetry.windows(WindowResult::Written, committed.written);
+        telemetry.windows(WindowResult::Revised, committed.revised);
+        telemetry.windows(WindowResult::Volatile, committed.volatile_rows);
+        telemetry.data_loss(DataLoss::Checksum, fetched.dead + committed.quarantined);
+        telemetry.data_loss(DataLoss::SequenceGap, fetched.missing);
+        telemetry.data_loss(DataLoss::DeadLetter, committed.dead);
+    }
+
+    fn store_error(&mut self, operation: &'static str, error: &(dyn Error + 'static)) {
+        let operation = match operation {
+            "commit" => StoreOperation::Commit,
+            _ => StoreOperation::Read,
+        };
+        fail(&self.telemetry, operation, error);
+    }
+
+    fn depth(&mut self, status: JournalStatus) {
+        self.telemetry.event_queue(status.depth, status.oldest);
+    }
+}

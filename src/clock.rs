@@ -35,6 +35,11 @@ impl SystemClock {
         }
     }
 
+    /// Seconds since it was created, as finely as the system tells; for measuring only.
+    pub fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
     /// The tokio instant at which the monotonic clock reads `at`; now, if that has passed.
     pub fn instant(&self, at: Monotonic) -> tokio::time::Instant {
         let offset = std::time::Duration::from_millis(u64::try_from(at.0).unwrap_or(0));

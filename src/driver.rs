@@ -1,1 +1,227 @@
-//! Executes effects; decides nothing.
+//! Executes the pipeline's effects in order, and tells it what happened. Decides nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::catalog::{EventResult, StoreOperation};
+use crate::clock::SystemClock;
+use crate::effect::{Append, Effect, Level, Notice};
+use crate::expose::{Pages, Pulse};
+use crate::journal::JournalHandle;
+use crate::model::event::JournalRecord;
+use crate::model::time::Millis;
+use crate::pipeline::Pipeline;
+use crate::telemetry::Telemetry;
+use crate::upstream::Client;
+use crate::upstream::request::Endpoint;
+use crate::upstream::response::Answer;
+
+/// The loop turns at least this often, so that the pulse shows that it is alive.
+const PULSE_EVERY: Millis = Millis::from_secs(5);
+
+/// Pause after a failed append; doubles up to the longest.
+const APPEND_PAUSE_FIRST: Duration = Duration::from_millis(200);
+const APPEND_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// The last append of a run may take this long.
+const LAST_APPEND_MAX: Duration = Duration::from_secs(2);
+
+/// Everything that effects are executed with.
+pub struct Driver {
+    /// The state machine.
+    pub pipeline: Pipeline,
+    /// Sends requests.
+    pub client: Arc<Client>,
+    /// Keeps records.
+    pub journal: JournalHandle,
+    /// Notified after each append.
+    pub wake: Arc<Notify>,
+    /// Shows views.
+    pub pages: Arc<Pages>,
+    /// Counts.
+    pub telemetry: Arc<Telemetry>,
+    /// Shows that the loop is alive.
+    pub pulse: Arc<Pulse>,
+    /// Both clocks.
+    pub clock: SystemClock,
+}
+
+/// What the world reports.
+enum Event {
+    Answer(Endpoint, Box<Answer>),
+    Appended(u64),
+}
+
+impl Driver {
+    /// Runs until `stop` turns true or its sender is gone; then makes durable what is held.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        // Unbounded on purpose: its senders are the requests in flight, which the budget bounds,
+        // and one append.
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        loop {
+            let now = self.clock.now();
+            self.pulse.beat(now.mono);
+            let deadline = self.pipeline.next_deadline(now).min(now.mono + PULSE_EVERY);
+            let event = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stopped| *stopped) => break,
+                event = events.recv() => event,
+                () = tokio::time::sleep_until(self.clock.instant(deadline)) => None,
+            };
+            while tasks.try_join_next().is_some() {}
+            let now = self.clock.now();
+            let effects = match event {
+                Some(Event::Answer(endpoint, answer)) => {
+                    self.count(endpoint, &answer);
+                    self.pipeline.on_answer(&answer, now)
+                }
+                Some(Event::Appended(sequence)) => self.pipeline.on_appended(sequence, now),
+                None => self.pipeline.on_due(now),
+            };
+            self.execute(effects, &mut tasks, &sender);
+        }
+        let last = self.finish(&mut tasks, &sender, &mut events);
+        if tokio::time::timeout(LAST_APPEND_MAX, last).await.is_err() {
+            tracing::warn!("the last append did not end in time; the next start asks again");
+        }
+    }
+
+    /// Commits what is held: waits for an append under way, then for one more.
+    async fn finish(
+        &mut self,
+        tasks: &mut JoinSet<()>,
+        sender: &mpsc::UnboundedSender<Event>,
+        events: &mut mpsc::UnboundedReceiver<Event>,
+    ) {
+        let mut stopping = false;
+        loop {
+            if !self.pipeline.is_appending() {
+                if stopping {
+                    return;
+                }
+                stopping = true;
+                let effects = self.pipeline.on_stop(self.clock.now());
+                self.execute(effects, tasks, sender);
+            }
+            match events.recv().await {
+                Some(Event::Appended(sequence)) => {
+                    let effects = self.pipeline.on_appended(sequence, self.clock.now());
+                    // Only what is known is kept: requests would not be answered any more.
+                    let shown = effects
+                        .into_iter()
+                        .filter(|effect| matches!(effect, Effect::Publish(_)))
+                        .collect();
+                    self.execute(shown, tasks, sender);
+                    if stopping {
+                        return;
+                    }
+                }
+                Some(Event::Answer(..)) => {}
+                None => return,
+            }
+        }
+    }
+
+    fn count(&self, endpoint: Endpoint, answer: &Answer) {
+        let outcome = match &answer.result {
+            Ok(response) => Ok(response.status),
+            Err(failure) => Err(*failure),
+        };
+        let took = answer.received_at.mono - answer.sent_at.mono;
+        self.telemetry.request(endpoint, outcome, took);
+    }
+
+    fn execute(
+        &self,
+        effects: Vec<Effect>,
+        tasks: &mut JoinSet<()>,
+        sender: &mpsc::UnboundedSender<Event>,
+    ) {
+        for effect in effects {
+            match effect {
+                Effect::Request {
+                    id,
+                    request,
+                    timeout,
+                } => {
+                    let (client, clock) = (Arc::clone(&self.client), self.clock);
+                    let sender = sender.clone();
+                    tasks.spawn(async move {
+                        let answer = client
+                            .send(id, &request, timeout.to_duration(), &clock)
+                            .await;
+                        // The receiver is gone only when the exporter stops.
+                        let _ = sender.send(Event::Answer(request.endpoint(), Box::new(answer)));
+                    });
+                }
+                Effect::Append(append) => {
+                    tasks.spawn(keep(
+                        append,
+                        self.journal.clone(),
+                        Arc::clone(&self.wake),
+                        Arc::clone(&self.telemetry),
+                        sender.clone(),
+                    ));
+                }
+                Effect::Publish(view) => self.pages.publish(view),
+                Effect::Measure(measurement) => self.telemetry.measure(measurement),
+                Effect::Notice(notice) => say(&notice),
+            }
+        }
+    }
+}
+
+/// Appends until it is durable: what the pipeline holds for kept is never dropped.
+async fn keep(
+    append: Append,
+    journal: JournalHandle,
+    wake: Arc<Notify>,
+    telemetry: Arc<Telemetry>,
+    sender: mpsc::UnboundedSender<Event>,
+) {
+    let events = append
+        .records
+        .iter()
+        .filter(|record| matches!(record, JournalRecord::Event(_)))
+        .count();
+    let mut pause = APPEND_PAUSE_FIRST;
+    loop {
+        match journal
+            .append(append.records.clone(), append.checkpoint.clone())
+            .await
+        {
+            Ok(_) => break,
+            Err(error) => {
+                telemetry.store_error(StoreOperation::Append);
+                tracing::error!(
+                    kind = "append",
+                    error = %crate::app::chain(&error),
+                    "cannot append to the journal; nothing new is shown until it can be kept"
+                );
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(APPEND_PAUSE_MAX);
+            }
+        }
+    }
+    telemetry.events(EventResult::Published, events as u64);
+    wake.notify_one();
+    let _ = sender.send(Event::Appended(append.sequence));
+}
+
+fn say(notice: &Notice) {
+    let Notice {
+        level,
+        kind,
+        message,
+    } = notice;
+    match level {
+        Level::Debug => tracing::debug!(kind, "{message}"),
+        Level::Info => tracing::info!(kind, "{message}"),
+        Level::Warn => tracing::warn!(kind, "{message}"),
+        Level::Error => tracing::error!(kind, "{message}"),
+    }
+}

@@ -159,6 +159,12 @@ pub(super) struct SimulateFlags {
     /// Speed of life: 1 is a real contact centre, 20 is twenty times as fast
     #[arg(long, default_value = "1", value_parser = tempo)]
     pub(super) tempo: f64,
+    /// No routing state is shorter than this
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = span)]
+    pub(super) min_state: Millis,
+    /// Part of the agents, 0 to 1, that now and then flap between states within seconds
+    #[arg(long, value_name = "SHARE", default_value = "0.01")]
+    pub(super) volatile_share: f64,
     /// Requests a token may make in a minute
     #[arg(long, value_name = "COUNT", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) requests_per_minute: u32,

@@ -19,7 +19,11 @@ use crate::model::time::Millis;
 
 mod args; //        what can be typed
 pub mod check; //   check config
+pub mod demo; //    demo
 pub mod logging; // lines on stderr
+pub mod run; //     run
+pub mod service; // runtime, sockets, signals
+pub mod simulate; // simulate
 
 pub use args::OrgFlags;
 
@@ -103,6 +107,10 @@ pub struct SimulateArgs {
     pub org: OrgFlags,
     /// Speed of life; 1 is a real contact centre.
     pub tempo: f64,
+    /// No routing state is shorter than this.
+    pub min_state: Millis,
+    /// Part of the agents that now and then flap between states within seconds.
+    pub volatile_share: f64,
     /// Requests a token may make in a minute.
     pub requests_per_minute: u32,
     /// How long a token is valid.
@@ -160,6 +168,8 @@ where
                 client_secret: flags.client_secret,
                 org: flags.org,
                 tempo: flags.tempo,
+                min_state: flags.min_state,
+                volatile_share: flags.volatile_share,
                 requests_per_minute: flags.requests_per_minute,
                 token_lifetime: flags.token_lifetime,
                 history: flags.history as usize,

@@ -96,6 +96,8 @@ fn demo_and_simulate_have_the_documented_defaults() {
         client_secret: "demo".to_owned(),
         org,
         tempo: 1.0,
+        min_state: Millis(1_000),
+        volatile_share: 0.01,
         requests_per_minute: 300,
         token_lifetime: Millis::from_secs(86_400),
         history: 3,

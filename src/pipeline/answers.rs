@@ -37,33 +37,33 @@ impl Failure {
 }
 
 impl Pipeline {
-    pub(super) fn take_answer(&mut self, answer: Answer, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn take_answer(&mut self, answer: &Answer, now: Now, effects: &mut Vec<Effect>) {
         let Some(flight) = self.flights.remove(&answer.id) else {
             return;
         };
         self.budget.finished();
         if let Ok(response) = &answer.result {
-            self.read_headers(&response.headers, &answer, now);
+            self.read_headers(&response.headers, answer, now);
         }
         let outcome = Outcome::of(answer.result.as_ref().map_err(|failure| *failure));
         if flight.task == Task::Login {
-            self.on_login(outcome, &answer, now);
+            self.on_login(outcome, answer, now);
             return;
         }
         match outcome {
             Outcome::Ok => {
                 self.auth.accepted(flight.generation);
                 if let Ok(response) = &answer.result {
-                    self.on_success(flight, response, &answer, now, effects);
+                    self.on_success(&flight, response, answer, now, effects);
                 }
             }
-            Outcome::Throttled => self.on_throttled(flight, &answer, now),
+            Outcome::Throttled => self.on_throttled(flight, answer, now),
             Outcome::Unauthorised => self.on_unauthorised(flight, now),
             Outcome::Retryable(_) | Outcome::ServerError500 => {
-                self.on_transient(flight, outcome, &answer, now);
+                self.on_transient(flight, outcome, answer, now);
             }
             Outcome::Permanent(status) => {
-                self.explain(&flight, status, &answer);
+                self.explain(&flight, status, answer);
                 self.on_failure(&flight, Failure::Status(status), now);
             }
             Outcome::Refused(failure) => {
@@ -223,7 +223,7 @@ impl Pipeline {
 
     fn on_success(
         &mut self,
-        flight: Flight,
+        flight: &Flight,
         response: &Response,
         answer: &Answer,
         now: Now,
@@ -249,13 +249,12 @@ impl Pipeline {
             Task::Registry => self.registry_failed(now),
             Task::Queues => self.queues_failed(now),
             Task::Members => self.members_failed(&flight.request, now),
-            Task::Join(user, _) => self.join_failed(user, failure, now),
+            Task::Join(user, _) | Task::Direct(user) => self.join_failed(user, failure, now),
             Task::Sample(user) => {
                 self.reconciler.divergence.failed(user);
                 self.join_failed(user, failure, now);
                 self.finish_divergence(now);
             }
-            Task::Direct(user) => self.join_failed(user, failure, now),
             Task::OpenInteractions(_) | Task::Login => {}
         }
     }

@@ -70,7 +70,7 @@ impl Pipeline {
         }
     }
 
-    fn commit(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn commit(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.commit_at = None;
         self.committed_at = now.mono;
         self.sequence += 1;

@@ -23,12 +23,15 @@ const MEMBERS_AT_ONCE: usize = 4;
 /// A list of queues that could not be loaded is asked for again after this long.
 const QUEUES_RETRY: Millis = Millis::from_secs(60);
 
+/// Queues as listed: id and name.
+type Listed = Vec<(QueueId, Arc<str>)>;
+
 /// Loading of queues and members.
 #[derive(Debug, Clone)]
 pub(super) struct DirectoryLoad {
     /// When the next load is due; `None` while one is under way.
     due: Option<Monotonic>,
-    listing: Option<(Listing, Vec<(QueueId, Arc<str>)>)>,
+    listing: Option<(Listing, Listed)>,
     to_load: VecDeque<QueueId>,
     loading: BTreeMap<QueueId, (Listing, BTreeSet<UserId>)>,
     /// A load has come to its end since start: whatever could be known is.

@@ -18,8 +18,6 @@ mod directory;
 mod joins;
 mod plan;
 mod snapshots;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -122,7 +120,7 @@ pub struct Pipeline {
     registry_changed: bool,
     /// When the budget could next admit something that waits.
     wake_at: Option<Monotonic>,
-    planned_at: Monotonic,
+    planned_at: Option<Monotonic>,
 }
 
 impl Pipeline {
@@ -132,12 +130,12 @@ impl Pipeline {
     /// [`CheckpointError`] if an entry of the checkpoint cannot be read.
     pub fn new(
         config: PipelineConfig,
-        checkpoint: Vec<(String, String)>,
+        checkpoint: &[(String, String)],
         now: Now,
     ) -> Result<Self, CheckpointError> {
-        let reconciler = Reconciler::restore(config.clone(), &checkpoint)?;
+        let reconciler = Reconciler::restore(config.clone(), checkpoint)?;
         let mut registry = Registry::new(config.registry_refresh);
-        directory::restore(&mut registry, &checkpoint)?;
+        directory::restore(&mut registry, checkpoint)?;
         let health = Health {
             snapshots: SnapshotOutcome::ALL.into_iter().map(|o| (o, 0)).collect(),
             ..Health::default()
@@ -182,7 +180,7 @@ impl Pipeline {
             appending: None,
             registry_changed: false,
             wake_at: None,
-            planned_at: now.mono,
+            planned_at: None,
             started_at: now.mono,
             stopwatch: Arc::new(|| 0.0),
             config,
@@ -197,10 +195,12 @@ impl Pipeline {
 
     /// When [`Self::on_due`] is to be called at the latest; it may have passed already.
     pub fn next_deadline(&self, now: Now) -> Monotonic {
+        let Some(planned_at) = self.planned_at else {
+            return now.mono;
+        };
         let heartbeat = self.committed_at + self.cycle.effective_interval();
         let mut deadline = heartbeat.max(now.mono + HEARTBEAT_MIN);
         // What was due when the plan was last made and did not go out waits for the budget.
-        let planned_at = self.planned_at;
         let mut consider = |at: Option<Monotonic>| {
             if let Some(at) = at.filter(|at| *at > planned_at) {
                 deadline = deadline.min(at);
@@ -232,6 +232,11 @@ impl Pipeline {
         deadline
     }
 
+    /// Whether an append has been asked for and not been reported yet.
+    pub fn is_appending(&self) -> bool {
+        self.appending.is_some()
+    }
+
     /// The exporter stops: what is held is made durable; nothing more is asked.
     pub fn on_stop(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -250,7 +255,7 @@ impl Pipeline {
     }
 
     /// A request was answered, or failed.
-    pub fn on_answer(&mut self, answer: Answer, now: Now) -> Vec<Effect> {
+    pub fn on_answer(&mut self, answer: &Answer, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.take_answer(answer, now, &mut effects);
         self.proceed(now, &mut effects);
@@ -270,7 +275,7 @@ impl Pipeline {
 
     /// What every step ends with: requests that may go out, and a commit if one is due.
     fn proceed(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.planned_at = now.mono;
+        self.planned_at = Some(now.mono);
         self.plan(now, effects);
         self.commit_if_due(now, effects);
         effects.append(&mut self.notices);

@@ -237,7 +237,9 @@ impl Pipeline {
     }
 
     fn wake(&mut self, at: Monotonic) {
-        let at = at.max(self.planned_at + Millis(1));
+        let at = self
+            .planned_at
+            .map_or(at, |planned| at.max(planned + Millis(1)));
         self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
     }
 

@@ -1,7 +1,7 @@
 //! The hourly check against the live platform (semantics.md §9, §12.4): a sample of active agents
 //! is asked directly and compared with what we hold.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ pub struct Divergence {
 #[derive(Debug, Clone, Default)]
 struct Round {
     to_ask: VecDeque<UserId>,
-    asked: BTreeMap<UserId, ()>,
+    asked: BTreeSet<UserId>,
     compared: u64,
     divergent: Vec<UserId>,
     failed: u64,
@@ -88,14 +88,14 @@ impl Divergence {
         if let Some(round) = &mut self.running
             && let Some(user) = round.to_ask.pop_front()
         {
-            round.asked.insert(user, ());
+            round.asked.insert(user);
         }
     }
 
     /// No answer about this agent can be had.
     pub fn failed(&mut self, user: &UserId) {
         if let Some(round) = &mut self.running
-            && round.asked.remove(user).is_some()
+            && round.asked.remove(user)
         {
             round.failed += 1;
         }
@@ -113,7 +113,7 @@ impl Divergence {
         let Some(round) = &mut self.running else {
             return;
         };
-        if round.asked.remove(user).is_none() {
+        if !round.asked.remove(user) {
             return;
         }
         let (Some(live), Some(held)) = (live, held) else {

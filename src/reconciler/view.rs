@@ -85,8 +85,8 @@ impl Reconciler {
         at: UnixMillis,
     ) -> AgentView {
         let last = agent.confirmed_until.or(agent.bulk_seen_at);
-        let stale = last.is_none_or(|last| at - last > self.config.stale_after);
-        let state = if stale {
+        let expired = last.is_none_or(|last| at - last > self.config.stale_after);
+        let state = if expired {
             RoutingState::Unknown
         } else {
             agent.shown_state()
@@ -110,7 +110,7 @@ impl Reconciler {
             queue_names,
             volatile: agent.volatile.is_some(),
             stuck: agent.stuck.stuck,
-            stale,
+            stale: expired,
         }
     }
 

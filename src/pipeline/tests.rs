@@ -1,1 +1,0 @@
-//! The whole pipeline against hand-made answers.
