@@ -106,6 +106,7 @@ pub struct App {
     server: Arc<ServerState>,
     handles: Handles,
     threads: Vec<thread::JoinHandle<()>>,
+    dir: DataDir,
 }
 
 impl App {
@@ -155,6 +156,7 @@ impl App {
             server,
             handles: Handles { pages, telemetry },
             threads: databases.threads,
+            dir: databases.dir,
         })
     }
 
@@ -217,9 +219,12 @@ impl App {
         let consumer = consumer.await;
         while servers.join_next().await.is_some() {}
         drop((self.journal, self.store));
-        let threads = self.threads;
+        let (threads, dir) = (self.threads, self.dir);
         let joined = tokio::task::spawn_blocking(move || {
-            threads.into_iter().all(|thread| thread.join().is_ok())
+            let sound = threads.into_iter().all(|thread| thread.join().is_ok());
+            // The next instance may come once nothing of this one writes any more.
+            drop(dir);
+            sound
         });
         driver.map_err(|_| AppError::Died { part: "the driver" })?;
         match consumer {
@@ -247,6 +252,8 @@ struct Databases {
     windows: Arc<dyn WindowReader>,
     checkpoint: Vec<(String, String)>,
     threads: Vec<thread::JoinHandle<()>>,
+    /// Its lock keeps a second instance out for as long as this one lives.
+    dir: DataDir,
 }
 
 impl Databases {
@@ -291,6 +298,7 @@ impl Databases {
             windows: Arc::new(reader),
             checkpoint: checkpoint.entries,
             threads: vec![journal_thread, store_thread],
+            dir,
         })
     }
 }

@@ -1,0 +1,14 @@
+//! What the live tests share: processes, HTTP, the organisation, the exporter, the audit.
+
+pub(crate) mod audit; //        rows against the truth
+mod audit_tests; //             the audit notices what it is there for
+pub(crate) mod counters; //     time counters against the truth
+pub(crate) mod exporter; //     the exporter under test
+pub(crate) mod http; //         a client without opinions
+pub(crate) mod organisation; // the simulated organisation
+pub(crate) mod process; //      a child that cannot outlive its test
+pub(crate) mod wait; //         conditions with bounds
+
+#[path = "../../expose/parse.rs"]
+#[allow(dead_code, reason = "shared with the tests of the pages")]
+pub(crate) mod exposition; //   a parser of pages that shares nothing with the renderer
