@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::finding::{Place, Refusal, quoted};
+use super::finding::{Finding, Place, Refusal, quoted};
 use super::layers::Environment;
 use super::otel::{self, GENERIC_ENDPOINT, SIGNAL_ENDPOINT};
 use super::resolve::Reader;
@@ -200,7 +200,9 @@ fn headers(reader: &mut Reader<'_>, environment: &Environment) -> BTreeMap<Strin
     if !path.is_empty() {
         let place = reader.place("otlp.headers_file");
         let hint = "name a readable file of \"name: value\" lines";
-        match read(reader, path, &place, hint).map(|text| judged(lines(&text)?)) {
+        match read(reader, path, &place, "otlp.headers_file", hint)
+            .map(|text| judged(lines(&text)?))
+        {
             Some(Ok(given)) => headers.extend(given),
             Some(Err(refusal)) => reader.refuse_key("otlp.headers_file", refusal),
             None => {}
@@ -249,17 +251,24 @@ fn judged(pairs: Vec<(String, String)>) -> Result<Vec<(String, SecretString)>, R
 }
 
 /// A file's text; a refusal or warning is told at `place`.
-fn read(reader: &mut Reader<'_>, path: &str, place: &Place, hint: &str) -> Option<SecretString> {
+fn read(
+    reader: &mut Reader<'_>,
+    path: &str,
+    place: &Place,
+    key: &'static str,
+    hint: &str,
+) -> Option<SecretString> {
     match secret::read_file(Path::new(path), FILE_BYTES_MAX, hint) {
         Ok((text, loose)) => {
             if loose {
                 let what = format!("{} can be read by others than its owner", quoted(path));
-                reader.warn("", place.clone(), Refusal::new(what, "chmod 0400 it"));
+                reader.warn(key, place.clone(), Refusal::new(what, "chmod 0400 it"));
             }
             Some(text)
         }
         Err(refusal) => {
-            reader.refuse_place(place.clone(), refusal);
+            let mistake = Finding::new(place.clone(), key, refusal);
+            reader.mistakes.push(mistake);
             None
         }
     }
@@ -285,6 +294,6 @@ fn certificates(
     };
     let (authority, own) = (public("CERTIFICATE"), public("CLIENT_CERTIFICATE"));
     let key = otel::signal(environment, "CLIENT_KEY")
-        .and_then(|(place, path)| read(reader, path, &place, hint));
+        .and_then(|(place, path)| read(reader, path, &place, "", hint));
     (authority, own.zip(key))
 }

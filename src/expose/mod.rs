@@ -12,6 +12,7 @@ mod gzip;
 mod landing;
 mod names;
 mod negotiate;
+pub mod otlp;
 mod page;
 mod pages;
 mod records;
