@@ -157,3 +157,44 @@ impl<'a> Texts<'a> {
         Arc::clone(self.0.entry(text).or_insert_with(|| Arc::from(text)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CARDINALITY_LIMIT_MIN;
+
+    #[test]
+    fn what_grows_names_its_queue_or_agent_first() {
+        for (scale, label) in [(Scale::PerQueue, "queue"), (Scale::PerAgent, "agent")] {
+            assert!(rows(scale).count() > 1);
+            assert!(rows(scale).all(|spec| spec.labels[0].name == label));
+        }
+    }
+
+    #[test]
+    fn a_request_keeps_both_limits() {
+        let series = |scale| rows(scale).map(|spec| spec.series.most as usize);
+        // What does not grow is one request, within the least limit that can be set.
+        let largest = series(Scale::Once).max().unwrap();
+        assert!(largest <= CARDINALITY_LIMIT_MIN as usize, "{largest}");
+        assert!(series(Scale::Once).sum::<usize>() <= POINTS_MAX);
+        for limit in [CARDINALITY_LIMIT_MIN as usize, 10_000, 1_000_000] {
+            for scale in [Scale::PerQueue, Scale::PerAgent] {
+                let entities = entities_max(scale, limit);
+                assert!(series(scale).max().unwrap() * entities <= limit);
+                assert!(series(scale).sum::<usize>() * entities <= POINTS_MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_is_the_float_that_the_page_reads_as() {
+        for millis in [0, 1, -1_500, 1_715_675_400_250, 9_007_199_254_740_991] {
+            let seconds = number(&Value::Millis(millis)).unwrap();
+            let (whole, rest) = (millis.unsigned_abs() / 1_000, millis.unsigned_abs() % 1_000);
+            let sign = if millis < 0 { "-" } else { "" };
+            let decimal: f64 = format!("{sign}{whole}.{rest:03}").parse().unwrap();
+            assert_eq!(seconds.to_bits(), decimal.to_bits(), "{millis}");
+        }
+    }
+}
