@@ -4,6 +4,7 @@
 //! very same thing.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::catalog::{DataLoss, EventResult, StoreOperation, WindowResult};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::driver::Driver;
+use crate::expose::otlp::{OtlpError, Push, Running, Sources};
 use crate::expose::{Limits, Pages, Pulse, ServerState};
 use crate::journal::{
     DataDir, DataDirError, EmbeddedJournal, JournalError, JournalHandle, JournalStatus,
@@ -58,6 +60,9 @@ pub enum AppError {
     /// The HTTP client.
     #[error("cannot set up the client of the platform")]
     Client(#[source] ClientError),
+    /// The push of metrics.
+    #[error("cannot push metrics by OTLP")]
+    Otlp(#[source] OtlpError),
     /// The system gives no thread.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
@@ -91,6 +96,7 @@ pub struct App {
     wake: Arc<Notify>,
     server: Arc<ServerState>,
     handles: Handles,
+    push: Option<Push>,
     threads: Vec<thread::JoinHandle<()>>,
     dir: DataDir,
 }
@@ -102,7 +108,10 @@ impl App {
     /// [`AppError`] with the remedy in its chain.
     pub async fn build(config: Config, clock: SystemClock) -> Result<Self, AppError> {
         let now = clock.now();
-        let telemetry = Arc::new(Telemetry::new(BuildInfo::current()));
+        let mut push = push(&config)?;
+        let meter = push.as_ref().map(Push::meter);
+        let telemetry = Telemetry::recording(BuildInfo::current(), meter.as_ref());
+        let telemetry = Arc::new(telemetry);
         telemetry.config_accepted(now.wall);
         let client =
             Client::new(&config.source, env!("CARGO_PKG_VERSION")).map_err(AppError::Client)?;
@@ -110,6 +119,9 @@ impl App {
         let pipeline = Pipeline::new(config.pipeline.clone(), &databases.checkpoint, now)
             .map_err(AppError::Checkpoint)?
             .with_stopwatch(Arc::new(move || clock.seconds()));
+        if let Some(push) = &mut push {
+            push.count_from(&pipeline.view(now));
+        }
         let pages = Arc::new(Pages::new(config.per_agent));
         let pulse = Arc::new(Pulse::new());
         let server = Arc::new(ServerState::new(
@@ -141,6 +153,7 @@ impl App {
             wake,
             server,
             handles: Handles { pages, telemetry },
+            push,
             threads: databases.threads,
             dir: databases.dir,
         })
@@ -165,11 +178,8 @@ impl App {
         let observer = Observer {
             telemetry: Arc::clone(&self.handles.telemetry),
         };
-        let mut servers = JoinSet::new();
-        for listener in listeners {
-            let state = Arc::clone(&self.server);
-            servers.spawn(crate::expose::serve(listener, state, stop.clone()));
-        }
+        let mut servers = self.serve(listeners, &stop);
+        let push = start(self.push, &self.handles, drain.clone())?;
         let upkeep = tokio::spawn(upkeep(
             self.journal.clone(),
             self.store.clone(),
@@ -204,6 +214,9 @@ impl App {
         let _ = drained.send(true);
         let consumer = consumer.await;
         while servers.join_next().await.is_some() {}
+        if let Some(push) = push {
+            push.ended().await;
+        }
         drop((self.journal, self.store));
         let (threads, dir) = (self.threads, self.dir);
         let joined = tokio::task::spawn_blocking(move || {
@@ -229,6 +242,37 @@ impl App {
             }),
         }
     }
+}
+
+impl App {
+    fn serve(&self, listeners: Vec<TcpListener>, stop: &watch::Receiver<bool>) -> JoinSet<()> {
+        let mut servers = JoinSet::new();
+        for listener in listeners {
+            let state = Arc::clone(&self.server);
+            servers.spawn(crate::expose::serve(listener, state, stop.clone()));
+        }
+        servers
+    }
+}
+
+/// The push, if there is somewhere to push to.
+fn push(config: &Config) -> Result<Option<Push>, AppError> {
+    let port = config.web.listen.first().map_or(0, SocketAddr::port);
+    let push = config.otlp.as_ref().map(|otlp| Push::new(otlp, port));
+    push.transpose().map_err(AppError::Otlp)
+}
+
+fn start(
+    push: Option<Push>,
+    handles: &Handles,
+    stop: watch::Receiver<bool>,
+) -> Result<Option<Running>, AppError> {
+    let sources = Sources {
+        pages: Arc::clone(&handles.pages),
+        telemetry: Arc::clone(&handles.telemetry),
+    };
+    let running = push.map(|push| push.start(sources, stop));
+    running.transpose().map_err(AppError::Thread)
 }
 
 /// The databases, opened, each on a thread of its own.

@@ -17,4 +17,4 @@ pub use spec::{
     Stability, Unit,
 };
 pub use table::{CATALOG, Metric};
-pub use values::{DataLoss, EventResult, StoreOperation, WindowResult, code_label};
+pub use values::{DataLoss, EventResult, ExportResult, StoreOperation, WindowResult, code_label};

@@ -92,6 +92,18 @@ label_enum!(
     }
 );
 
+label_enum!(
+    /// What became of a push by OTLP.
+    ExportResult {
+        /// The collector took all of it.
+        Success => "success",
+        /// The collector took some points and refused others.
+        Partial => "partial",
+        /// At least one of its requests did not arrive or was refused.
+        Failed => "failed",
+    }
+);
+
 /// Status codes with a label value of their own: those that HTTP intermediaries and the
 /// platform answer with. Any other is `other`, so that no server can make series.
 const STATUS_CODES: [(u16, &str); 25] = [

@@ -1,6 +1,7 @@
 //! The sources of settings beside the file, and which of them wins.
 //!
-//! Flag over environment over file over default. The environment comes in as a map; one rule
+//! Flag over environment over file over default; the standard variables of OpenTelemetry, which
+//! `otel` reads, stand between the file and the defaults. The environment comes in as a map; one rule
 //! names its variables: `GENESYSCLOUD_` and the path in upper case with `_` for `.`.
 //! An empty variable counts as not set. A list is written `a,b` or, if an item holds a comma,
 //! as YAML: `["a{1,2}", "b"]`.
@@ -141,18 +142,6 @@ fn warn_of_strangers<'a>(
         let refusal = Refusal::new("no setting has this variable", hint);
         warnings.push(Finding::new(place, "", refusal));
     }
-    let otlp = "OTEL_EXPORTER_OTLP_ENDPOINT";
-    if variable(environment, otlp).is_some() {
-        let refusal = Refusal::new(
-            "pushing by OTLP is not supported by this version",
-            "the variable is ignored; scrape /metrics instead",
-        );
-        warnings.push(Finding::new(
-            Place::Environment(otlp.to_owned()),
-            "",
-            refusal,
-        ));
-    }
 }
 
 #[cfg(test)]
@@ -206,13 +195,11 @@ mod tests {
             ("GENESYSCLOUD_POLL_INTERVALL", "5s"),
             ("GENESYSCLOUD_OAUTHCLIENT_ID", "x"),
             ("HOME", "/"),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"),
         ]);
         assert!(layer.is_empty());
         let hints: Vec<_> = warnings.iter().map(|w| w.hint.as_str()).collect();
-        assert_eq!(hints.len(), 3, "{hints:?}");
+        assert_eq!(hints.len(), 2, "{hints:?}");
         assert!(hints[0].starts_with("it is ignored"));
         assert_eq!(hints[1], "did you mean GENESYSCLOUD_POLL_INTERVAL?");
-        assert!(hints[2].contains("scrape"));
     }
 }

@@ -11,6 +11,7 @@ use super::Config;
 use super::effective::Effective;
 use super::finding::{ConfigError, Finding, Place, Refusal};
 use super::layers::{Environment, FlagValue, from_environment, from_flags, merge};
+use super::otel::beneath;
 use super::raw::{self, Layer};
 use super::resolve::resolve;
 use super::yaml::FILE_BYTES_MAX;
@@ -74,6 +75,7 @@ fn combine(
     let mut warnings = Vec::new();
     let variables = from_environment(environment, &mut mistakes, &mut warnings);
     let layer = merge(merge(file, variables), from_flags(flags));
+    let layer = beneath(layer, environment, &mut warnings);
     match resolve(&layer, environment, &mut mistakes, &mut warnings) {
         Some(resolved) => Ok(Loaded {
             config: resolved.config,

@@ -11,6 +11,8 @@ pub mod layers; //     environment and flags; what wins
 mod region; //         where the platform answers
 mod secret; //         where the client secret comes from
 mod values; //         text -> numbers, URLs, patterns
+mod otel; //           the standard variables, OTEL_…
+mod otlp; //           where metrics are pushed to
 mod resolve; //        settings -> Config
 mod effective; //      Config -> YAML for people
 mod load; //           all of it in order
@@ -19,6 +21,7 @@ pub use effective::Effective;
 pub use finding::{ConfigError, Finding};
 pub use layers::{Environment, FlagValue};
 pub use load::{Loaded, load, parse};
+pub use otlp::{CARDINALITY_LIMIT_MIN, OtlpConfig, OtlpProtocol, OtlpTemporality};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,6 +49,8 @@ pub struct Config {
     pub batch_size: usize,
     /// Per-agent series.
     pub per_agent: PerAgent,
+    /// Where metrics are pushed to; `None`: nowhere.
+    pub otlp: Option<OtlpConfig>,
     /// How results are served.
     pub web: WebConfig,
     /// The log.

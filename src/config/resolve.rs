@@ -19,7 +19,7 @@ use super::raw::{Layer, RawValue};
 use super::settings::{SETTINGS, Support, setting};
 use super::{
     Config, LogConfig, LogFormat, LogLevel, PerAgent, PipelineConfig, SourceConfig, StoreConfig,
-    WebConfig, duration, region, secret, values,
+    WebConfig, duration, otlp, region, secret, values,
 };
 
 /// Most items of a list: every queue name is matched against every pattern.
@@ -61,11 +61,10 @@ pub(super) fn resolve(
             "id" => PerAgent::Id,
             _ => PerAgent::Off,
         },
+        otlp: otlp::otlp(&mut reader, environment),
         web: web(&mut reader),
         log: log(&mut reader),
     };
-    // Judged although nothing uses it yet: a wrong value must not wait for the version that does.
-    reader.duration("otlp.interval");
     mistakes.is_empty().then_some(Resolved {
         config,
         secret_origin,
@@ -121,9 +120,7 @@ fn urls(reader: &mut Reader<'_>) -> (Url, Url, bool) {
     if reader.layer.contains_key("source.region") && !reader.given("source.region").is_empty() {
         let what = "has no effect because source.api_url and source.login_url are given";
         let refusal = Refusal::new(what, "remove one or the other");
-        let place = reader.place("source.region");
-        let warning = Finding::new(place, "source.region", refusal);
-        reader.warnings.push(warning);
+        reader.warn("source.region", reader.place("source.region"), refusal);
     }
     let api_url = reader
         .url(api)
@@ -263,9 +260,9 @@ fn log(reader: &mut Reader<'_>) -> LogConfig {
 }
 
 /// Reads settings and collects what is wrong with them.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     layer: &'a Layer,
-    mistakes: &'a mut Vec<Finding>,
+    pub(super) mistakes: &'a mut Vec<Finding>,
     warnings: &'a mut Vec<Finding>,
     /// Settings with a mistake: rules between settings keep silent about them.
     bad: BTreeSet<&'static str>,
@@ -277,7 +274,16 @@ impl<'a> Reader<'a> {
         self.mistakes.push(Finding::new(place, key, refusal));
     }
 
-    fn refuse_key(&mut self, key: &'static str, refusal: Refusal) {
+    /// A mistake in something that is no setting.
+    pub(super) fn refuse_place(&mut self, place: Place, refusal: Refusal) {
+        self.mistakes.push(Finding::new(place, "", refusal));
+    }
+
+    pub(super) fn warn(&mut self, key: &'static str, place: Place, refusal: Refusal) {
+        self.warnings.push(Finding::new(place, key, refusal));
+    }
+
+    pub(super) fn refuse_key(&mut self, key: &'static str, refusal: Refusal) {
         self.refuse(self.place(key), key, refusal);
     }
 
@@ -285,14 +291,14 @@ impl<'a> Reader<'a> {
         keys.iter().any(|key| self.bad.contains(key))
     }
 
-    fn place(&self, path: &str) -> Place {
+    pub(super) fn place(&self, path: &str) -> Place {
         self.layer
             .get(path)
             .map_or(Place::Default, |raw| raw.place.clone())
     }
 
     /// The text of a single value.
-    fn given(&self, path: &'static str) -> &'a str {
+    pub(super) fn given(&self, path: &'static str) -> &'a str {
         match self.layer.get(path).map(|raw| &raw.value) {
             Some(RawValue::One(text)) => text,
             _ => default_text(path),
@@ -321,11 +327,11 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn duration(&mut self, path: &'static str) -> Millis {
+    pub(super) fn duration(&mut self, path: &'static str) -> Millis {
         self.value(path, values::duration_above_zero)
     }
 
-    fn count(&mut self, path: &'static str, least: u32, most: u32) -> u32 {
+    pub(super) fn count(&mut self, path: &'static str, least: u32, most: u32) -> u32 {
         self.value(path, |text| values::count(text, least..=most))
     }
 
@@ -336,11 +342,9 @@ impl<'a> Reader<'a> {
         }
         match values::base_url(text) {
             Ok(url) => {
-                if url.scheme() == "http" && !is_loopback(&url) {
+                if url.scheme() == "http" && !values::is_loopback(&url) {
                     let what = "sends tokens and states of people in clear text";
-                    let refusal = Refusal::new(what, "use https");
-                    let warning = Finding::new(self.place(path), path, refusal);
-                    self.warnings.push(warning);
+                    self.warn(path, self.place(path), Refusal::new(what, "use https"));
                 }
                 Some(url)
             }
@@ -352,7 +356,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A word that `refuse_unsupported` has let pass.
-    fn word(&self, path: &'static str) -> &'a str {
+    pub(super) fn word(&self, path: &'static str) -> &'a str {
         if self.any_bad(&[path]) {
             default_text(path)
         } else {
@@ -472,13 +476,4 @@ fn default_of<T>(path: &'static str, parse: impl Fn(&str) -> Result<T, Refusal>)
 fn default_text(path: &str) -> &'static str {
     let setting = setting(path).expect("settings are read by paths of the table");
     setting.default.first().copied().unwrap_or_default()
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! In this order, so that the safest place wins. The secret is never quoted, never compared,
 //! never kept as a plain string. This is the one part of the configuration that reads files
-//! named by settings.
+//! named by settings; the files of `otlp` are read by it too.
 
 use std::fs::File;
 use std::io::Read;
@@ -109,7 +109,8 @@ impl Source {
         let text = match &self.kept {
             Kept::Here(text) => text.clone(),
             Kept::InFile(path) => {
-                let (text, loose) = read_file(path)?;
+                let hint = "name a readable file that holds only the secret";
+                let (text, loose) = read_file(Path::new(path), SECRET_BYTES_MAX, hint)?;
                 if loose {
                     let what = format!("{} can be read by others than its owner", quoted(path));
                     let refusal = Refusal::new(what, "chmod 0400 it");
@@ -122,32 +123,29 @@ impl Source {
     }
 }
 
-/// The file's text, and whether group or others may read it.
-fn read_file(path: &str) -> Result<(SecretString, bool), Refusal> {
-    let unreadable = |error: &std::io::Error| {
-        Refusal::new(
-            format!("{} cannot be read: {}", quoted(path), error.kind()),
-            "name a readable file that holds only the secret",
-        )
+/// A file's text, and whether group or others may read it. `hint` says what file to name.
+pub(super) fn read_file(
+    path: &Path,
+    bytes_max: usize,
+    hint: &str,
+) -> Result<(SecretString, bool), Refusal> {
+    let refuse = |what: &str| {
+        let name = quoted(&path.display().to_string());
+        Refusal::new(format!("{name} {what}"), hint)
     };
+    let unreadable = |error: &std::io::Error| refuse(&format!("cannot be read: {}", error.kind()));
     let file = File::open(path).map_err(|error| unreadable(&error))?;
     let loose = is_loose(&file);
     let mut bytes = Vec::new();
-    file.take(SECRET_BYTES_MAX as u64 + 1)
+    file.take(bytes_max as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| unreadable(&error))?;
-    if bytes.len() > SECRET_BYTES_MAX {
-        return Err(Refusal::new(
-            format!("{} is longer than 4096 bytes", quoted(path)),
-            "name a file that holds only the secret",
-        ));
+    if bytes.len() > bytes_max {
+        return Err(refuse(&format!("is longer than {bytes_max} bytes")));
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok((SecretString::from(text), loose)),
-        Err(_) => Err(Refusal::new(
-            format!("{} is not UTF-8 text", quoted(path)),
-            "name a file that holds only the secret",
-        )),
+        Err(_) => Err(refuse("is not UTF-8 text")),
     }
 }
 

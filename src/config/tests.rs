@@ -51,7 +51,7 @@ fn every_bad_file_gives_exactly_its_messages() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "yml"))
         .collect();
     files.sort();
-    assert!(files.len() >= 55, "fixtures have gone: {}", files.len());
+    assert!(files.len() >= 60, "fixtures have gone: {}", files.len());
     for path in files {
         let name = path.file_name().unwrap().to_str().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
@@ -197,6 +197,175 @@ fn the_effective_configuration_reads_as_itself_and_tells_no_secret() {
     let again = read(&yaml, &[], &[]).unwrap();
     assert_eq!(shown(&again), shown(&first));
     assert_eq!(again.warnings, []);
+}
+
+fn otlp(text: &str, pairs: &[(&str, &str)]) -> (Option<OtlpConfig>, Vec<String>) {
+    let loaded = read(text, pairs, &[]).unwrap();
+    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+    (loaded.config.otlp, warnings)
+}
+
+#[test]
+fn nothing_is_pushed_unless_there_is_somewhere_to_push_to() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+    let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "nonsense of another program");
+    for (text, pairs) in [
+        ("", &[][..]),
+        ("otlp: { endpoint: \"\" }\n", &[protocol]),
+        ("", &[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]),
+        ("", &[endpoint, ("OTEL_METRICS_EXPORTER", "none")]),
+    ] {
+        let (otlp, warnings) = otlp(text, pairs);
+        assert!(otlp.is_none() && warnings.is_empty(), "{text:?} {pairs:?}");
+    }
+    // An endpoint of the file is not the variables' to turn off.
+    let text = "otlp: { endpoint: \"http://127.0.0.1:4318\" }\n";
+    let (otlp, _) = otlp(text, &[("OTEL_SDK_DISABLED", "true")]);
+    assert!(otlp.is_some());
+}
+
+#[test]
+fn an_endpoint_gets_the_path_of_its_kind() {
+    let generic = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let signal = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+    for (path, value, protocol, expected) in [
+        (
+            "",
+            "http://a:4318",
+            "http/protobuf",
+            "http://a:4318/v1/metrics",
+        ),
+        (
+            "",
+            "http://a:4318/",
+            "http/protobuf",
+            "http://a:4318/v1/metrics",
+        ),
+        ("", "http://a/otlp/", "http/protobuf", "http://a/otlp/"),
+        ("", "https://a:4317", "grpc", "https://a:4317/"),
+        (
+            generic,
+            "http://a/otlp/",
+            "http/protobuf",
+            "http://a/otlp/v1/metrics",
+        ),
+        (generic, "a:4317", "grpc", "https://a:4317/"),
+        (signal, "http://a:4318", "http/protobuf", "http://a:4318/"),
+    ] {
+        let (text, pairs) = match path {
+            "" => (
+                format!("otlp: {{ endpoint: \"{value}\", protocol: {protocol} }}\n"),
+                vec![],
+            ),
+            name => (
+                format!("otlp: {{ protocol: {protocol} }}\n"),
+                vec![(name, value)],
+            ),
+        };
+        let (otlp, warnings) = otlp(&text, &pairs);
+        assert_eq!(otlp.unwrap().endpoint.as_str(), expected, "{path} {value}");
+        assert_eq!(warnings, [""; 0]);
+    }
+    let insecure = [(generic, "a:4317"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")];
+    let (otlp, _) = otlp("otlp: { protocol: grpc }\n", &insecure);
+    assert_eq!(otlp.unwrap().endpoint.as_str(), "http://a:4317/");
+}
+
+#[test]
+fn the_standard_variables_stand_below_the_file_and_above_the_defaults() {
+    let standard = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Delta"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_SERVICE_NAME", "agents"),
+    ];
+    let (found, warnings) = otlp("", &standard);
+    let found = found.unwrap();
+    assert_eq!(found.protocol, OtlpProtocol::Grpc);
+    assert_eq!(found.temporality, OtlpTemporality::Delta);
+    assert_eq!(
+        (found.interval, found.timeout),
+        (Millis(5_000), Millis(2_000))
+    );
+    assert!(found.gzip && found.resource["service.name"] == "agents");
+    assert_eq!(warnings, [""; 0]);
+
+    let (found, warnings) = otlp(
+        "otlp: { temporality: cumulative, interval: 1s }\n",
+        &standard,
+    );
+    let found = found.unwrap();
+    assert_eq!(found.temporality, OtlpTemporality::Cumulative);
+    assert_eq!(
+        (found.interval, found.timeout),
+        (Millis(1_000), Millis(1_000))
+    );
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert_eq!(
+        warnings[1],
+        "environment OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: has no effect: \
+         otlp.temporality is given (c.yml:1:22); remove one of the two"
+    );
+
+    let mut standard = standard.to_vec();
+    standard.push(("GENESYSCLOUD_OTLP_ENDPOINT", "http://nearer:4317"));
+    let (found, _) = otlp("otlp: { endpoint: \"http://file:1\" }\n", &standard);
+    assert_eq!(found.unwrap().endpoint.as_str(), "http://nearer:4317/");
+}
+
+#[test]
+fn headers_are_secrets_from_a_file_and_the_environment() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("headers");
+    let text = format!("# for the gateway\nAuthorization: Bearer {CANARY}\n\nx-scope: a:b\n");
+    std::fs::write(&path, text).unwrap();
+    let text = format!(
+        "otlp: {{ endpoint: \"http://gw.example\", headers_file: \"{}\" }}\n",
+        path.display()
+    );
+    let pairs = [(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "authorization=weaker,x-more=1%2C2",
+    )];
+    let loaded = read(&text, &pairs, &[]).unwrap();
+    let headers: Vec<(String, String)> = loaded
+        .config
+        .otlp
+        .as_ref()
+        .unwrap()
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
+        .collect();
+    let expected = [
+        ("authorization", format!("Bearer {CANARY}")),
+        ("x-more", "1,2".to_owned()),
+        ("x-scope", "a:b".to_owned()),
+    ];
+    assert_eq!(
+        headers,
+        expected.map(|(name, value)| (name.to_owned(), value))
+    );
+    assert!(!format!("{loaded:?}").contains(CANARY));
+    assert!(!loaded.effective.to_yaml().contains(CANARY));
+    let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        warnings[0].contains("can be read by others"),
+        "{warnings:?}"
+    );
+    assert!(warnings[1].contains("sends headers in clear text; use https"));
+
+    for bad in ["no colon", "na me: x", "a: \u{7}"] {
+        std::fs::write(&path, format!("{bad} {CANARY}\n")).unwrap();
+        let error = read(&text, &[], &[]).unwrap_err().to_string();
+        assert!(
+            error.contains("otlp.headers_file") && !error.contains(CANARY),
+            "{error}"
+        );
+    }
 }
 
 #[test]

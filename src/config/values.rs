@@ -147,27 +147,51 @@ pub(super) fn path(text: &str) -> Result<String, Refusal> {
 
 /// A base URL: http or https, a host, no credentials, no query, no trailing slash.
 pub(super) fn base_url(text: &str) -> Result<Url, Refusal> {
-    let hint = "write for example https://api.mypurecloud.com";
+    let credentials = "remove them; the client id and secret have settings of their own";
+    let mut url = bare_url(
+        text,
+        "write for example https://api.mypurecloud.com",
+        credentials,
+    )?;
+    let trimmed = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&trimmed);
+    Ok(url)
+}
+
+/// The URL of a collector: the same, its path as it is.
+pub(super) fn collector_url(text: &str) -> Result<Url, Refusal> {
+    let credentials = "remove them, and give an authorization header in otlp.headers_file";
+    bare_url(text, "write for example http://127.0.0.1:4318", credentials)
+}
+
+fn bare_url(text: &str, hint: &str, credentials: &str) -> Result<Url, Refusal> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(Refusal::new("the URL is too long", hint));
     }
     // Not quoted: what cannot be read as a URL may hold credentials all the same.
-    let Ok(mut url) = Url::parse(text) else {
+    let Ok(url) = Url::parse(text) else {
         return Err(Refusal::new("this is not a URL", hint));
     };
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
         return Err(Refusal::new("the URL is not http or https", hint));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        let hint = "remove them; the client id and secret have settings of their own";
-        return Err(Refusal::new("the URL holds credentials", hint));
+        return Err(Refusal::new("the URL holds credentials", credentials));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Refusal::new("the URL has a query or a fragment", hint));
     }
-    let trimmed = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&trimmed);
     Ok(url)
+}
+
+/// Whether the URL names this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }
 
 /// An address to listen on. Names are not looked up: reading a configuration has no effects.

@@ -1,4 +1,4 @@
-//! What readers see: the metrics page, the JSON API, a landing page.
+//! What readers see: the metrics page, the JSON API, a landing page; and the push by OTLP.
 //!
 //! Last stage of the flow. Families, page, names, negotiation and records are pure; `server`,
 //! `connection` and `routes` are the edge. A scrape reads the current view and never waits for a
@@ -12,6 +12,7 @@ mod gzip;
 mod landing;
 mod names;
 mod negotiate;
+pub mod otlp;
 mod page;
 mod pages;
 mod records;

@@ -58,6 +58,11 @@ impl Pages {
         self.current.load().view.clone()
     }
 
+    /// Whether single agents have series.
+    pub(super) fn with_agents(&self) -> bool {
+        self.per_agent == PerAgent::Id
+    }
+
     /// The page of the current view followed by the exporter's own families, in pieces.
     /// Takes milliseconds on a large view: call it off the reactor.
     pub fn page(&self, own: &[MetricFamily], format: Format, gzip: bool) -> Vec<Bytes> {

@@ -6,7 +6,7 @@ use super::Pipeline;
 use super::directory::REGISTRY;
 use crate::effect::{Append, Effect, Measurement, Phase};
 use crate::model::time::{Millis, Monotonic, Now};
-use crate::model::view::Health;
+use crate::model::view::{Health, View};
 
 /// What changed is made durable and shown this long after it came at the latest, joins or not.
 const COMMIT_WITHIN: Millis = Millis::from_secs(1);
@@ -66,9 +66,7 @@ impl Pipeline {
             checkpoint.push((REGISTRY.to_owned(), Some(ids)));
         }
         let settled = (self.stopwatch)();
-        let view = self
-            .reconciler
-            .view(at, now.wall, &self.delta, self.health_now(now.mono));
+        let view = self.view(now);
         let built = (self.stopwatch)();
         effects.extend(changes.measurements.into_iter().map(Effect::Measure));
         for (phase, seconds) in [
@@ -84,6 +82,13 @@ impl Pipeline {
             checkpoint,
         }));
         self.appending = Some((self.sequence, Arc::new(view), now.mono));
+    }
+
+    /// What is held, as readers would see it. At the start it is what the last run left.
+    pub fn view(&self, now: Now) -> View {
+        let at = self.platform_now(now);
+        let health = self.health_now(now.mono);
+        self.reconciler.view(at, now.wall, &self.delta, health)
     }
 
     /// What this stage knows of its own health.

@@ -4,6 +4,7 @@
 //! process. What the live view tells is not repeated here.
 
 mod build;
+mod histogram;
 mod optional;
 mod process;
 mod recorder;

@@ -4,14 +4,18 @@
 //! the first one. A call is a few atomic operations; only the counter of API requests, which has
 //! too many label pairs to create them all, looks its series up under a read lock.
 
+use opentelemetry::metrics::Meter;
 use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Gauge, IntCounter, IntCounterVec, Opts, Registry};
 
 use super::build::BuildInfo;
+use super::histogram::Twin;
 use super::optional::OptionalGauge;
 use super::process::ProcessCollector;
 use super::register::{add, counter_each, counters, histogram, histogram_each, optional_gauge};
-use crate::catalog::{DataLoss, EventResult, Metric, StoreOperation, WindowResult, code_label};
+use crate::catalog::{
+    DataLoss, EventResult, ExportResult, Metric, StoreOperation, WindowResult, code_label,
+};
 use crate::effect::{Measurement, Phase};
 use crate::model::state::Source;
 use crate::model::time::{Millis, UnixMillis};
@@ -24,15 +28,16 @@ pub struct Telemetry {
     registry: Registry,
     build: BuildInfo,
     api_requests: IntCounterVec,
-    api_request_duration: Vec<Histogram>,
-    cycle_duration: Vec<Histogram>,
-    ingestion_delay: Vec<Histogram>,
-    state_duration: Vec<Histogram>,
-    batch_duration: Histogram,
+    api_request_duration: Vec<Twin>,
+    cycle_duration: Vec<Twin>,
+    ingestion_delay: Vec<Twin>,
+    state_duration: Vec<Twin>,
+    batch_duration: Twin,
     events: Vec<IntCounter>,
     windows: Vec<IntCounter>,
     store_errors: Vec<IntCounter>,
     data_loss: Vec<IntCounter>,
+    otlp_exports: Vec<IntCounter>,
     event_queue_depth: OptionalGauge,
     event_queue_oldest: OptionalGauge,
     store_size: OptionalGauge,
@@ -43,6 +48,12 @@ pub struct Telemetry {
 impl Telemetry {
     /// Registers everything under the catalog's names.
     pub fn new(build: BuildInfo) -> Self {
+        Self::recording(build, None)
+    }
+
+    /// The same; what histograms take is also recorded in instruments of `meter`, because a
+    /// push of OTLP cannot be made of histograms that others keep.
+    pub fn recording(build: BuildInfo, meter: Option<&Meter>) -> Self {
         let registry = Registry::new();
         add(&registry, build_info(build));
         add(&registry, ProcessCollector::new());
@@ -53,15 +64,16 @@ impl Telemetry {
         Self {
             build,
             api_requests,
-            api_request_duration: histogram_each(&registry, Metric::ApiRequestDuration),
-            cycle_duration: histogram_each(&registry, Metric::CycleDuration),
-            ingestion_delay: histogram_each(&registry, Metric::IngestionDelay),
-            state_duration: histogram_each(&registry, Metric::StateDuration),
-            batch_duration: histogram(&registry, Metric::BatchDuration),
+            api_request_duration: histogram_each(&registry, meter, Metric::ApiRequestDuration),
+            cycle_duration: histogram_each(&registry, meter, Metric::CycleDuration),
+            ingestion_delay: histogram_each(&registry, meter, Metric::IngestionDelay),
+            state_duration: histogram_each(&registry, meter, Metric::StateDuration),
+            batch_duration: histogram(&registry, meter, Metric::BatchDuration),
             events: counter_each(&registry, Metric::Events),
             windows: counter_each(&registry, Metric::Windows),
             store_errors: counter_each(&registry, Metric::StoreErrors),
             data_loss: counter_each(&registry, Metric::DataLoss),
+            otlp_exports: counter_each(&registry, Metric::OtlpExports),
             event_queue_depth: optional_gauge(&registry, Metric::EventQueueDepth),
             event_queue_oldest: optional_gauge(&registry, Metric::EventQueueOldest),
             store_size: optional_gauge(&registry, Metric::StoreSize),
@@ -126,6 +138,11 @@ impl Telemetry {
     /// So many records were lost or found damaged.
     pub fn data_loss(&self, kind: DataLoss, count: u64) {
         self.data_loss[kind.index()].inc_by(count);
+    }
+
+    /// This became of a push by OTLP.
+    pub fn export(&self, result: ExportResult) {
+        self.otlp_exports[result.index()].inc();
     }
 
     /// The event queue's backlog: records not stored yet, and when the oldest entered.
@@ -285,6 +302,7 @@ mod tests {
             Metric::Windows,
             Metric::DataLoss,
             Metric::StoreErrors,
+            Metric::OtlpExports,
             Metric::CycleDuration,
             Metric::StateDuration,
             Metric::IngestionDelay,

@@ -3,11 +3,11 @@
 //! The only place that turns a catalog row into a collector; that it succeeds for every row is
 //! tested, so a failure at run time is a bug of ours.
 
+use opentelemetry::metrics::Meter;
 use prometheus::core::{Collector, Desc, Describer};
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
-};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
+use super::histogram::Twin;
 use super::optional::OptionalGauge;
 use crate::catalog::{Kind, LabelValues, Metric};
 
@@ -43,20 +43,28 @@ pub(super) fn counter_each(registry: &Registry, metric: Metric) -> Vec<IntCounte
         .collect()
 }
 
-pub(super) fn histogram(registry: &Registry, metric: Metric) -> Histogram {
-    let histogram = Histogram::with_opts(histogram_opts(metric)).expect(VALID);
-    add(registry, histogram.clone());
-    histogram
+pub(super) fn histogram(registry: &Registry, meter: Option<&Meter>, metric: Metric) -> Twin {
+    let vec = histograms(registry, metric);
+    Twin::new(vec.with_label_values::<&str>(&[]), metric, meter, None)
 }
 
 /// One histogram for each value of the metric's only label, in order, all empty.
-pub(super) fn histogram_each(registry: &Registry, metric: Metric) -> Vec<Histogram> {
-    let vec = HistogramVec::new(histogram_opts(metric), &label_names(metric)).expect(VALID);
-    add(registry, vec.clone());
+pub(super) fn histogram_each(
+    registry: &Registry,
+    meter: Option<&Meter>,
+    metric: Metric,
+) -> Vec<Twin> {
+    let vec = histograms(registry, metric);
     closed_values(metric)
         .iter()
-        .map(|value| vec.with_label_values(&[value]))
+        .map(|value| Twin::new(vec.with_label_values(&[value]), metric, meter, Some(value)))
         .collect()
+}
+
+fn histograms(registry: &Registry, metric: Metric) -> HistogramVec {
+    let vec = HistogramVec::new(histogram_opts(metric), &label_names(metric)).expect(VALID);
+    add(registry, vec.clone());
+    vec
 }
 
 pub(super) fn add(registry: &Registry, collector: impl Collector + 'static) {
@@ -65,10 +73,15 @@ pub(super) fn add(registry: &Registry, collector: impl Collector + 'static) {
 
 fn histogram_opts(metric: Metric) -> HistogramOpts {
     let spec = metric.spec();
-    let Kind::Histogram(bounds) = spec.kind else {
-        panic!("{VALID}: {} is not a histogram", spec.prometheus_name);
-    };
-    HistogramOpts::new(spec.prometheus_name, spec.help).buckets(bounds.to_vec())
+    HistogramOpts::new(spec.prometheus_name, spec.help).buckets(bounds(metric).to_vec())
+}
+
+/// Upper bounds of a histogram of the catalog, `+Inf` left out.
+pub(super) fn bounds(metric: Metric) -> &'static [f64] {
+    match metric.spec().kind {
+        Kind::Histogram(bounds) => bounds,
+        _ => panic!("{VALID}: {metric:?} is not a histogram"),
+    }
 }
 
 fn label_names(metric: Metric) -> Vec<&'static str> {

@@ -1,6 +1,6 @@
 //! Events, windows and the store.
 
-use super::super::values::{DataLoss, EventResult, StoreOperation, WindowResult};
+use super::super::values::{DataLoss, EventResult, ExportResult, StoreOperation, WindowResult};
 use super::{Area, Kind, LabelValues, Metric, MetricSpec, Origin, Scale, Unit, label, row, times};
 
 /// A batch is one transaction with a synced commit: about a millisecond on a good disk.
@@ -111,4 +111,16 @@ pub(super) const ROWS: &[MetricSpec] = &[
         Kind::Gauge,
         "Size in bytes of the store's files.",
     )),
+    MetricSpec {
+        labels: &[label("result", LabelValues::Closed(ExportResult::LABELS))],
+        series: times(ExportResult::ALL.len() as u32, Scale::Once),
+        ..delivery(row(
+            Metric::OtlpExports,
+            "genesyscloud_otlp_exports_total",
+            "genesyscloud.otlp.exports",
+            Unit::Count("{export}"),
+            Kind::Counter,
+            "Pushes by OTLP by what became of them; a push of several requests succeeded if all of them did.",
+        ))
+    },
 ];

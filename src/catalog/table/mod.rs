@@ -76,6 +76,7 @@ pub enum Metric {
     DataLoss,
     StoreErrors,
     StoreSize,
+    OtlpExports,
     // The exporter.
     ConfigLastReloadSuccessful,
     ConfigLastReloadSuccess,

@@ -33,6 +33,7 @@ const ROWS_A_PAGE: usize = 250;
 pub(crate) struct Setup {
     pub(crate) directory: TempDir,
     settings: BTreeMap<&'static str, String>,
+    variables: BTreeMap<&'static str, String>,
 }
 
 impl Setup {
@@ -50,6 +51,7 @@ impl Setup {
         let mut setup = Self {
             directory,
             settings: BTreeMap::new(),
+            variables: BTreeMap::new(),
         };
         for (path, value) in [
             ("source.api_url", &*organisation.url),
@@ -81,6 +83,12 @@ impl Setup {
     /// Sets a value, as it is written in the file.
     pub(crate) fn set(&mut self, path: &'static str, value: &str) -> &mut Self {
         self.settings.insert(path, value.to_owned());
+        self
+    }
+
+    /// Sets a variable of the exporter's environment.
+    pub(crate) fn set_variable(&mut self, name: &'static str, value: &str) -> &mut Self {
+        self.variables.insert(name, value.to_owned());
         self
     }
 
@@ -121,7 +129,10 @@ impl Setup {
     /// The same, with a configuration file that the test wrote.
     pub(crate) fn spawn_as_written(&self) -> Process {
         let arguments = ["run", "--config.file", "config.yml"];
-        Process::start("exporter", self.directory.path(), &arguments, &[])
+        let variables = self.variables.iter();
+        let variables: Vec<(&str, &str)> =
+            variables.map(|(name, value)| (*name, &**value)).collect();
+        Process::start("exporter", self.directory.path(), &arguments, &variables)
     }
 
     /// Starts the exporter and waits until it listens.

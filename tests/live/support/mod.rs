@@ -6,6 +6,12 @@ pub(crate) mod counters; //     time counters against the truth
 pub(crate) mod exporter; //     the exporter under test
 pub(crate) mod http; //         a client without opinions
 pub(crate) mod organisation; // the simulated organisation
+#[path = "../../expose/otlp/sink.rs"]
+#[allow(dead_code, reason = "shared with the tests of the push")]
+pub(crate) mod sink; //         a collector that keeps what it gets
+#[path = "../../expose/otlp/translation.rs"]
+pub(crate) mod translation; //  what Prometheus makes of OTLP
+pub(crate) mod rotel; //        a real collector
 pub(crate) mod process; //      a child that cannot outlive its test
 pub(crate) mod wait; //         conditions with bounds
 

@@ -40,7 +40,18 @@ impl Process {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
-        let mut command = Command::new(BINARY);
+        Self::start_program(name, BINARY, directory, arguments, environment)
+    }
+
+    /// Starts another program in `directory`.
+    pub(crate) fn start_program(
+        name: &'static str,
+        program: &str,
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(directory).env_clear();
         for name in INHERITED {
             if let Some(value) = std::env::var_os(name) {

@@ -1,0 +1,372 @@
+//! Pushes at intervals, on a thread and a runtime of its own.
+//!
+//! The SDK's periodic reader would do with an asynchronous client what a test of ours showed it
+//! to do: export nothing and say nothing. This collects and sends by itself. A push takes one
+//! view and one gathering of the exporter's own counters, so it is never torn; it is given up
+//! when the next one is due. Whatever becomes of it is counted, and nobody waits for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use opentelemetry::metrics::Meter;
+use opentelemetry_otlp::{ExporterBuildError, MetricExporter};
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use tokio::runtime::Runtime;
+use tokio::sync::{oneshot, watch};
+use tokio::time::MissedTickBehavior;
+use tracing::instrument::WithSubscriber;
+
+use super::map::{Mapping, ShardId, Slice, number};
+use super::partial::Listener;
+use super::resource::{instance, resource};
+use super::shard::{Common, Counted, Shard};
+use super::transport::{Cause, exporter};
+use crate::catalog::{ExportResult, Kind};
+use crate::config::{OtlpConfig, OtlpTemporality};
+use crate::expose::families::{Family, of_registry, of_view};
+use crate::expose::names::SeriesNames;
+use crate::expose::pages::Pages;
+use crate::model::view::View;
+use crate::telemetry::Telemetry;
+
+/// The last push, at the end of the process, may take this long; it goes on while others drain.
+/// It is not tried if the push before it failed.
+pub const LAST_PUSH_MAX: Duration = Duration::from_secs(1);
+
+/// Under delta temporality a request that did not arrive is sent again at the next pushes, at
+/// most so often; then it is given up, so that one that a collector will never take does not
+/// hold up what comes after it.
+const TRIES_MAX: u32 = 20;
+
+/// Why there can be no push.
+#[derive(Debug, thiserror::Error)]
+pub enum OtlpError {
+    /// No runtime.
+    #[error("cannot set up the runtime of the push")]
+    Runtime(#[source] std::io::Error),
+    /// Certificates.
+    #[error(
+        "cannot read the certificates of the push; look at OTEL_EXPORTER_OTLP_CERTIFICATE, \
+         OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY"
+    )]
+    Certificate(#[source] reqwest::Error),
+    /// The HTTP client.
+    #[error("cannot set up the HTTP client of the push")]
+    Client(#[source] reqwest::Error),
+    /// The OTLP client.
+    #[error("cannot set up the push to otlp.endpoint")]
+    Exporter(#[source] ExporterBuildError),
+}
+
+/// What is pushed.
+#[derive(Clone)]
+pub struct Sources {
+    /// The published view.
+    pub pages: Arc<Pages>,
+    /// The exporter's own counters, recording into [`Push::meter`].
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// The push, set up and not yet running.
+pub struct Push {
+    // Dropped first: its tasks hold connections of the exporter.
+    runtime: OwnRuntime,
+    sender: Sender,
+    interval: Duration,
+}
+
+/// Dropping a runtime waits for its tasks, which may wait for a collector.
+struct OwnRuntime(Option<Runtime>);
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A push that runs.
+#[derive(Debug)]
+pub struct Running(oneshot::Receiver<()>);
+
+impl Running {
+    /// Waits for the last push, at most [`LAST_PUSH_MAX`] and a little.
+    pub async fn ended(self) {
+        // The little: so that the push's own bound is the one that is met.
+        let bound = LAST_PUSH_MAX + Duration::from_millis(100);
+        let _ = tokio::time::timeout(bound, self.0).await;
+    }
+}
+
+impl Push {
+    /// Sets up client and instruments; opens no connection. `port`: where the exporter listens,
+    /// which names the instance.
+    ///
+    /// # Errors
+    /// [`OtlpError`] with the setting to look at.
+    pub fn new(config: &OtlpConfig, port: u16) -> Result<Self, OtlpError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(OtlpError::Runtime)?;
+        let runtime = OwnRuntime(Some(runtime));
+        let temporality = match config.temporality {
+            OtlpTemporality::Cumulative => Temporality::Cumulative,
+            OtlpTemporality::Delta => Temporality::Delta,
+            OtlpTemporality::LowMemory => Temporality::LowMemory,
+        };
+        let cause = Cause::default();
+        let exporter = {
+            let _entered = runtime.0.as_ref().map(Runtime::enter);
+            exporter(config, temporality, &cause)?
+        };
+        let common = Common {
+            resource: resource(&config.resource, instance(port)),
+            temporality,
+            cardinality_limit: config.cardinality_limit,
+        };
+        let own = Shard::new(ShardId::Own, &common);
+        Ok(Self {
+            runtime,
+            interval: config.interval.to_duration(),
+            sender: Sender {
+                mapping: Mapping::new(config.cardinality_limit),
+                shards: BTreeMap::from([(ShardId::Own, own)]),
+                unsent: BTreeMap::new(),
+                before: Counted::new(),
+                common,
+                exporter,
+                cause,
+                listener: Listener::default(),
+                failing: false,
+            },
+        })
+    }
+
+    /// What counters stand at before this process counts: under delta temporality only what
+    /// comes on top of it is pushed.
+    pub fn count_from(&mut self, restored: &View) {
+        if self.sender.common.temporality == Temporality::Delta {
+            self.sender.before = counted(restored);
+        }
+    }
+
+    /// Where histograms must be recorded to be pushed.
+    pub fn meter(&self) -> Meter {
+        self.sender.shards[&ShardId::Own].meter().clone()
+    }
+
+    /// Starts the thread. It ends after the last push, which begins when `stop` turns true or
+    /// its sender is gone.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(
+        self,
+        sources: Sources,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Running, std::io::Error> {
+        let Self {
+            mut runtime,
+            mut sender,
+            interval,
+        } = self;
+        let (ended, running) = oneshot::channel();
+        thread::Builder::new()
+            .name("otlp".to_owned())
+            .spawn(move || {
+                if let Some(runtime) = &mut runtime.0 {
+                    runtime.block_on(sender.run(&sources, interval, stop));
+                }
+                // Nobody waits any more only when the process ends.
+                let _ = ended.send(());
+            })?;
+        Ok(Running(running))
+    }
+}
+
+/// Everything that pushes are made with.
+struct Sender {
+    mapping: Mapping,
+    shards: BTreeMap<ShardId, Shard>,
+    /// Requests to be sent again, and how often they were tried.
+    unsent: BTreeMap<ShardId, (ResourceMetrics, u32)>,
+    before: Counted,
+    common: Common,
+    exporter: MetricExporter,
+    cause: Cause,
+    listener: Listener,
+    failing: bool,
+}
+
+impl Sender {
+    async fn run(
+        &mut self,
+        sources: &Sources,
+        interval: Duration,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick comes at once, when there is nothing to tell yet.
+        ticks.tick().await;
+        let mut stopping = stop.clone();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stopped| *stopped) => break,
+                _ = ticks.tick() => {}
+            }
+            // One that is under way at the end is given the time of the last.
+            let patience = if self.failing {
+                Duration::ZERO
+            } else {
+                LAST_PUSH_MAX
+            };
+            let given_up = async {
+                let _ = stopping.wait_for(|stopped| *stopped).await;
+                tokio::time::sleep(patience).await;
+            };
+            tokio::select! {
+                biased;
+                () = self.push(sources, interval) => {}
+                () = given_up => return,
+            }
+        }
+        // A collector that does not answer must not delay the end.
+        if !self.failing {
+            self.push(sources, LAST_PUSH_MAX).await;
+        }
+    }
+
+    /// One push, counted and, if it failed, told.
+    async fn push(&mut self, sources: &Sources, bound: Duration) {
+        let slices = self.slices(sources);
+        let sent = tokio::time::timeout(bound, self.send(slices)).await;
+        let sent = sent.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        let result = match &sent {
+            Ok(result) => *result,
+            Err(error) => {
+                tracing::warn!(
+                    kind = "otlp",
+                    %error,
+                    "cannot push by OTLP; what counts on goes with the next push"
+                );
+                ExportResult::Failed
+            }
+        };
+        sources.telemetry.export(result);
+        let failed_before = std::mem::replace(&mut self.failing, result == ExportResult::Failed);
+        if failed_before && !self.failing {
+            tracing::info!("pushing by OTLP works again");
+        }
+    }
+
+    /// The requests: one view, one gathering.
+    fn slices(&mut self, sources: &Sources) -> BTreeMap<ShardId, Slice> {
+        let view = sources.pages.view();
+        let gathered = sources.telemetry.gather();
+        let names = SeriesNames::of(&view, sources.pages.with_agents());
+        let mut families = of_view(&view, &names);
+        families.extend(of_registry(&gathered));
+        self.mapping.slices(&families)
+    }
+
+    /// Sends one request after the other, as far as the first that fails: what holds for one
+    /// holds for the others, and they would only make it later. Those left are not collected, so
+    /// nothing of them is lost.
+    async fn send(&mut self, mut slices: BTreeMap<ShardId, Slice>) -> Result<ExportResult, String> {
+        let mut result = ExportResult::Success;
+        for id in self.unsent.keys() {
+            slices.entry(*id).or_default();
+        }
+        for (id, slice) in slices {
+            if let Some((request, tries)) = self.unsent.remove(&id) {
+                result = result.max(self.request(id, request, tries).await?);
+            }
+            if slice.is_empty() {
+                continue;
+            }
+            let common = &self.common;
+            let shard = self
+                .shards
+                .entry(id)
+                .or_insert_with(|| Shard::new(id, common));
+            let request = shard
+                .collect(slice, &mut self.before)
+                .map_err(|error| error.to_string())?;
+            result = result.max(self.request(id, request, 0).await?);
+        }
+        Ok(result)
+    }
+
+    async fn request(
+        &mut self,
+        id: ShardId,
+        request: ResourceMetrics,
+        tries: u32,
+    ) -> Result<ExportResult, String> {
+        // Held here while it is under way, so that a push that is given up leaves it behind.
+        let again = self.common.temporality != Temporality::Cumulative && tries + 1 < TRIES_MAX;
+        let last;
+        let request = if again {
+            &self.unsent.entry(id).or_insert((request, tries + 1)).0
+        } else {
+            last = request;
+            &last
+        };
+        let sent = self
+            .exporter
+            .export(request)
+            .with_subscriber(self.listener.dispatch())
+            .await;
+        match sent {
+            Ok(()) => {
+                self.unsent.remove(&id);
+                Ok(self.judged())
+            }
+            Err(error) => Err(match self.cause.take() {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            }),
+        }
+    }
+
+    /// A request that arrived: with all of its points or not.
+    fn judged(&self) -> ExportResult {
+        let Some(refused) = self.listener.heard() else {
+            return ExportResult::Success;
+        };
+        tracing::warn!(
+            kind = "otlp_partial",
+            points = refused.points,
+            why = refused.why,
+            "the collector refused some points of a push"
+        );
+        ExportResult::Partial
+    }
+}
+
+/// What the counters of a view stand at.
+fn counted(restored: &View) -> Counted {
+    let mut view = restored.clone();
+    // Counters of queues are shown only once there is something to count.
+    view.health.accepted_at.get_or_insert(restored.built_at);
+    let names = SeriesNames::of(&view, false);
+    let families = of_view(&view, &names);
+    let counters = families
+        .iter()
+        .filter(|family: &&Family<'_>| family.metric.spec().kind == Kind::Counter);
+    counters
+        .flat_map(|family| family.samples.iter().map(move |sample| (family, sample)))
+        .filter_map(|(family, sample)| {
+            let labels = sample.labels.map(Arc::from);
+            Some(((family.metric, labels), number(&sample.value)?))
+        })
+        .collect()
+}

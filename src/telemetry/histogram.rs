@@ -1,0 +1,52 @@
+//! A histogram that both libraries keep, filled at one site.
+//!
+//! The page is made of the prometheus crate's, the push of the SDK's: the SDK cannot be handed
+//! a histogram that others keep. Both get the catalog's bounds, so they tell the same.
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, Meter};
+
+use super::register::bounds;
+use crate::catalog::Metric;
+
+/// A series of a histogram, twice.
+#[derive(Debug)]
+pub(super) struct Twin {
+    page: prometheus::Histogram,
+    /// With the series' attributes; none if nothing is pushed.
+    push: Option<(Histogram<f64>, Vec<KeyValue>)>,
+}
+
+impl Twin {
+    /// `value` is that of the metric's only label. An instrument of a name is kept once by a
+    /// meter, however often it is asked for.
+    pub(super) fn new(
+        page: prometheus::Histogram,
+        metric: Metric,
+        meter: Option<&Meter>,
+        value: Option<&'static str>,
+    ) -> Self {
+        let spec = metric.spec();
+        let attributes = spec.labels.iter().zip(value);
+        let push = meter.map(|meter| {
+            let histogram = meter
+                .f64_histogram(spec.otel_name)
+                .with_unit(spec.unit.ucum())
+                .with_description(spec.help)
+                .with_boundaries(bounds(metric).to_vec())
+                .build();
+            let attributes = attributes
+                .map(|(label, value)| KeyValue::new(label.name, value))
+                .collect();
+            (histogram, attributes)
+        });
+        Self { page, push }
+    }
+
+    pub(super) fn observe(&self, value: f64) {
+        self.page.observe(value);
+        if let Some((histogram, attributes)) = &self.push {
+            histogram.record(value, attributes);
+        }
+    }
+}
