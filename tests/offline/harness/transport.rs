@@ -25,13 +25,14 @@ pub(crate) fn written(request: &ApiRequest, token: Option<&str>) -> Option<SimRe
             path_and_query,
             authorization: Some(format!("Basic {}", STANDARD.encode("demo:demo"))),
             body: Bytes::from_static(b"grant_type=client_credentials"),
+            ..SimRequest::default()
         });
     }
     Some(SimRequest {
         method: "GET".to_owned(),
         path_and_query,
         authorization: Some(format!("Bearer {}", token?)),
-        body: Bytes::new(),
+        ..SimRequest::default()
     })
 }
 

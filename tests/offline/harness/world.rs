@@ -432,8 +432,8 @@ impl<'o> World<'o> {
         let request = SimRequest {
             method: method.to_owned(),
             path_and_query: path.to_owned(),
-            authorization: None,
             body: body.to_owned().into(),
+            ..SimRequest::default()
         };
         let response = self.platform.handle(&request, UnixMillis(self.now));
         assert_eq!(response.status, 200, "{}", response.value());
