@@ -65,8 +65,7 @@ fn everybody() -> Vec<Panel> {
             .overriding(
                 "In it for",
                 &[
-                    ("unit", json!("s")),
-                    ("decimals", json!(0)),
+                    ("unit", json!("dthms")),
                     ("custom.width", json!(120)),
                     ("custom.cellOptions", json!({ "type": "color-text" })),
                     ("thresholds", thresholds(LONG)),

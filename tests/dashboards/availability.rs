@@ -83,9 +83,9 @@ fn queues() -> Panel {
     let mut panel = Panel::table(
         "Queues",
         "Members of each queue by routing state, longest idle and longest call, and the occupancy of the last minutes. An agent counts in each of their queues.",
-        "Available",
+        "Occupancy",
     )
-    .size(24, 11);
+    .size(24, 14);
     for (state, _, _) in STATE_COLOURS {
         panel = panel.instant(&format!(r#"sum by (queue) (genesyscloud_queue_agents{{{{}}, queue=~"$queue", state="{state}"}})"#));
     }
@@ -134,10 +134,7 @@ fn coloured(mut panel: Panel) -> Panel {
             ("thresholds", thresholds(steps)),
         ]
     };
-    let lasting = |steps| {
-        let unit = vec![("unit", json!("s")), ("decimals", json!(0))];
-        [unit, judged(text(), steps)].concat()
-    };
+    let lasting = |steps| [vec![("unit", json!("dthms"))], judged(text(), steps)].concat();
     let mut available = judged(
         json!({ "type": "color-background", "mode": "basic" }),
         NONE_IS_BAD,
@@ -212,10 +209,9 @@ fn longest() -> Vec<Panel> {
         let expr = format!(
             r#"sort_desc(time() - min by (queue) (genesyscloud_queue_oldest_state_entered_timestamp_seconds{{{{}}, queue=~"$queue", state="{state}"}}))"#
         );
-        Panel::bars(title, description, "s", steps)
+        Panel::bars(title, description, "dthms", steps)
             .query(&expr, "{{queue}}")
             .size(8, 10)
-            .decimals(0)
     };
     vec![
         bars(

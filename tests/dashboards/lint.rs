@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::queries::{AWAITED, dashboards, in_repository, metrics, queries};
 
 /// Units that the panels use, from Grafana's list (getValueFormats of @grafana/data 13.2.2).
-const UNITS: &[&str] = &["short", "s", "percentunit", "bytes", "none"];
+const UNITS: &[&str] = &["short", "s", "dthms", "percentunit", "bytes", "none"];
 
 fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
     let panels = dashboard["panels"].as_array().unwrap().iter();

@@ -75,11 +75,15 @@ impl Panel {
         });
         let mut panel = Self::new("timeseries", title, description, unit, &options);
         *panel.defaults("custom") = json!({
-            "drawStyle": "line", "lineInterpolation": "linear", "lineWidth": 1, "fillOpacity": 8,
+            "drawStyle": "line", "lineInterpolation": "linear", "lineWidth": 1, "fillOpacity": 0,
             "gradientMode": "none", "showPoints": "never", "spanNulls": false,
             "stacking": { "mode": "none", "group": "A" }, "axisPlacement": "auto", "axisLabel": "",
             "thresholdsStyle": { "mode": "off" },
         });
+        if unit == "short" {
+            // Else a line at 0 gets an axis up to 100.
+            panel.defaults("custom")["axisSoftMax"] = json!(1);
+        }
         *panel.defaults("min") = json!(0);
         panel
     }
@@ -137,10 +141,12 @@ impl Panel {
 
     /// A query. `{}` in the expression is where job and instance are matched.
     pub(crate) fn query(mut self, expr: &str, legend: &str) -> Self {
+        // Bars show the instant; in a range, their order (`sort_desc`) would have no effect.
+        let instant = self.json["type"] == "bargauge";
         let targets = self.list("/targets");
         let ref_id = char::from(b'A' + targets.len() as u8).to_string();
         targets.push(json!({
-            "refId": ref_id, "datasource": datasource(), "editorMode": "code", "range": true, "instant": false,
+            "refId": ref_id, "datasource": datasource(), "editorMode": "code", "range": !instant, "instant": instant,
             "format": "time_series", "legendFormat": legend, "expr": expr.replace("{}", INSTANCE),
         }));
         self
@@ -228,7 +234,11 @@ impl Panel {
             let fixed = json!({ "mode": "fixed", "fixedColor": colour });
             self = self.overriding(state, &[("color", fixed)]);
         }
-        self
+        if self.json["type"] == "timeseries" {
+            self.names_only()
+        } else {
+            self
+        }
     }
 
     /// Properties of the field with this name.
@@ -240,6 +250,13 @@ impl Panel {
         self.list("/fieldConfig/overrides").push(
             json!({ "matcher": { "id": "byName", "options": field }, "properties": properties }),
         );
+        self
+    }
+
+    /// A legend of names only, where all of them have to be seen at once.
+    pub(crate) fn names_only(mut self) -> Self {
+        let legend = &mut self.json["options"]["legend"];
+        (legend["displayMode"], legend["calcs"]) = (json!("list"), json!([]));
         self
     }
 

@@ -101,26 +101,29 @@ fn snapshots() -> Vec<Panel> {
         Panel::timeline("Breaker", "When polling was paused. Each open stretch doubles, up to ten minutes.")
             .query(BREAKER_QUERY, "{{instance}}")
             .words(BREAKER)
-            .size(8, 5)
+            .size(8, 9)
             .runbook("GenesysCloudBreakerOpen"),
         Panel::stat("Trips", "Times the breaker opened in the chosen time.", "short", &[(None, "green"), (Some(0.5), "yellow")])
             .query("sum(increase(genesyscloud_breaker_trips_total{{}}[$__range]))", "Trips")
             .decimals(0)
-            .size(4, 4),
+            .size(4, 8),
         Panel::stat("Poll interval", "The interval in force. Longer than configured: the request budget is too small.", "s", NEUTRAL)
             .query("max(genesyscloud_poll_interval_seconds{{}})", "Interval")
-            .size(4, 4)
+            .size(4, 8)
             .runbook("GenesysCloudBudgetStretched"),
         Panel::lines("Coverage of snapshots", "Share of registered agents that each answer named, also of rejected ones.", "percentunit")
             .query("min by (instance) (genesyscloud_snapshot_coverage_ratio{{}})", "{{instance}}")
             .scale(Some(0.0), Some(1.0))
             .limits(&[(None, "red"), (Some(0.9), "transparent")])
+            .size(8, 8)
             .runbook("GenesysCloudSnapshotCoverageLow"),
         Panel::lines("Agents expected and named", "Registered agents, agents in the last answer, registered ones that it did not name, and agents shown as unknown for want of confirmation.", "short")
             .query("sum(genesyscloud_registry_agents{{}})", "registered")
             .query("sum(genesyscloud_snapshot_agents{{}})", "named")
             .query("sum(genesyscloud_agents_missing{{}})", "missing")
-            .query("sum(genesyscloud_agents_stale{{}})", "stale"),
+            .query("sum(genesyscloud_agents_stale{{}})", "stale")
+            .names_only()
+            .size(8, 8),
     ]
 }
 
