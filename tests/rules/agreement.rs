@@ -113,6 +113,23 @@ fn every_alert_has_its_runbook_and_the_reverse() {
 }
 
 #[test]
+fn the_readme_lists_every_alert_with_its_runbook() {
+    let readme = std::fs::read_to_string(in_repository("README.md")).unwrap();
+    for alert in alerts() {
+        let name = alert.text("/alert");
+        let row = format!(
+            "| [{name}](alerts/runbooks/{name}.md) | {} | {} | {} |",
+            alert.text("/labels/severity"),
+            alert.text("/for"),
+            alert.text("/annotations/summary"),
+        );
+        assert!(readme.contains(&row), "README.md lacks the row\n{row}");
+    }
+    let listed = readme.matches("](alerts/runbooks/").count();
+    assert_eq!(listed, alerts().len(), "and no other");
+}
+
+#[test]
 fn every_link_to_a_dashboard_leads_to_one_with_those_variables() {
     let dashboards = dashboards();
     for alert in alerts() {

@@ -123,7 +123,7 @@ function Visualisation({ panel, data, width, height }) {
       return <VizRepeater {...common} source={data} getValues={() => values(panel, data)} orientation="auto" autoGrid
         renderValue={({ value, width, height }) => <BigValue value={value.display} sparkline={value.sparkline} colorMode="value" graphMode="area" textMode="value" justifyMode="auto" width={width} height={height} theme={theme} />} />;
     case 'bargauge':
-      return <VizRepeater {...common} source={data} getValues={() => values(panel, data)} getAlignmentFactors={(all) => getDisplayValueAlignmentFactors(all.map((one) => one.display))} orientation="horizontal" itemSpacing={4} minVizHeight={14}
+      return <VizRepeater {...common} source={data} getValues={() => values(panel, data)} getAlignmentFactors={getDisplayValueAlignmentFactors} orientation="horizontal" itemSpacing={4} minVizHeight={14}
         renderValue={({ value, width, height, alignmentFactors }) => <BarGauge value={{ ...value.display, title: value.display.title ?? value.name }} field={value.field} display={value.view?.getFieldDisplayProcessor(value.colIndex)} width={width} height={height} orientation="horizontal" displayMode="gradient" itemSpacing={4} lcdCellWidth={12} theme={theme} alignmentFactors={alignmentFactors} showUnfilled valueDisplayMode="color" namePlacement="left" />} />;
     default:
       throw new Error(`no drawing for ${panel.type}`);
