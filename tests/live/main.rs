@@ -14,8 +14,10 @@
     reason = "samples that are compared are whole numbers"
 )]
 
+mod alerts;
 mod breaker;
 mod crash;
+mod dashboards;
 mod delta;
 mod demo;
 mod otlp;
