@@ -57,6 +57,9 @@ pub enum OtlpError {
     /// The HTTP client.
     #[error("cannot set up the HTTP client of the push")]
     Client(#[source] reqwest::Error),
+    /// The connection of gRPC.
+    #[error("cannot set up the connection to otlp.endpoint")]
+    Channel(#[source] tonic::transport::Error),
     /// The OTLP client.
     #[error("cannot set up the push to otlp.endpoint")]
     Exporter(#[source] ExporterBuildError),
