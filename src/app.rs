@@ -4,7 +4,6 @@
 //! very same thing.
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
@@ -23,6 +22,7 @@ use crate::expose::{Limits, Pages, Pulse, ServerState};
 use crate::journal::{
     DataDir, DataDirError, EmbeddedJournal, JournalError, JournalHandle, JournalStatus,
 };
+use crate::model::error::chain;
 use crate::model::time::Millis;
 use crate::pipeline::Pipeline;
 use crate::reconciler::checkpoint::CheckpointError;
@@ -75,20 +75,6 @@ pub enum AppError {
         /// Which part.
         part: &'static str,
     },
-}
-
-/// An error and its causes in one line, each once.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.ends_with(&said) {
-            write!(text, ": {said}").expect("writing to a string cannot fail");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Parts that others may hold on to while the exporter runs.

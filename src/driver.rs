@@ -11,6 +11,7 @@ use crate::clock::SystemClock;
 use crate::effect::{Append, Effect, Level, Notice};
 use crate::expose::{Pages, Pulse};
 use crate::journal::JournalHandle;
+use crate::model::error::chain;
 use crate::model::event::JournalRecord;
 use crate::model::time::Millis;
 use crate::pipeline::Pipeline;
@@ -199,7 +200,7 @@ async fn keep(
                 telemetry.store_error(StoreOperation::Append);
                 tracing::error!(
                     kind = "append",
-                    error = %crate::app::chain(&error),
+                    error = %chain(&error),
                     "cannot append to the journal; nothing new is shown until it can be kept"
                 );
                 tokio::time::sleep(pause).await;

@@ -2,7 +2,7 @@
 //!
 //! Modules stand in the order in which data flow; a module imports only modules above it.
 //! Pure stages decide, edges do, the assemblers at the foot see everything.
-//! `tests/tidy.rs` holds both rules.
+//! `tests/tidy` holds both rules.
 
 // What the words mean.
 pub mod model; //      time, ids, states, facts, rows

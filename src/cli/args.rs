@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{LogFormat, LogLevel, duration};
 use crate::model::time::Millis;
+use crate::simulator::dialect::Dialect;
 
 /// Most simulated agents: the limit of the simulator.
 const AGENTS_MAX: i64 = 200_000;
@@ -143,6 +144,27 @@ pub(super) struct DemoFlags {
     pub(super) log: LogFlags,
 }
 
+/// What a simulated platform speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum SimulatedDialect {
+    /// The User Status API
+    Status,
+    /// The public platform API
+    Platform,
+    /// Both
+    Both,
+}
+
+impl From<SimulatedDialect> for Dialect {
+    fn from(dialect: SimulatedDialect) -> Self {
+        match dialect {
+            SimulatedDialect::Status => Self::Status,
+            SimulatedDialect::Platform => Self::Platform,
+            SimulatedDialect::Both => Self::Both,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct SimulateFlags {
     /// Address to listen on
@@ -177,6 +199,9 @@ pub(super) struct SimulateFlags {
     /// How often the bulk snapshot's cache is refreshed; 0s: it is always fresh
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = span)]
     pub(super) cache_refresh: Millis,
+    /// Wire formats spoken: of one that is not, every path is 404
+    #[arg(long, value_name = "DIALECT", default_value = "both")]
+    pub(super) dialect: SimulatedDialect,
     #[command(flatten)]
     pub(super) log: LogFlags,
 }

@@ -16,6 +16,7 @@ use crate::config::{
     ConfigError, Environment, FlagValue, Loaded, LogConfig, LogFormat, LogLevel, load,
 };
 use crate::model::time::Millis;
+use crate::simulator::dialect::Dialect;
 
 mod args; //        what can be typed
 pub mod check; //   check config
@@ -119,6 +120,8 @@ pub struct SimulateArgs {
     pub history: usize,
     /// How often the snapshot's cache is refreshed; zero: always fresh.
     pub cache_refresh: Millis,
+    /// Wire formats that the simulated platform speaks.
+    pub dialect: Dialect,
     /// The log.
     pub log: LogConfig,
 }
@@ -174,6 +177,7 @@ where
                 token_lifetime: flags.token_lifetime,
                 history: flags.history as usize,
                 cache_refresh: flags.cache_refresh,
+                dialect: flags.dialect.into(),
                 log,
             })))
         }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Exit, complain};
-use crate::app::chain;
+use crate::model::error::chain;
 
 /// Blocking work that is still going on at the end (a name look-up, a fsync) is left behind after
 /// this long.

@@ -46,6 +46,7 @@ async fn simulate(
         requests_per_minute: args.requests_per_minute,
         cache_refresh: args.cache_refresh,
         history: args.history,
+        dialect: args.dialect,
         faults,
         ..SimulatorOptions::new(org, clock.now().wall)
     };

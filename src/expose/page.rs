@@ -100,18 +100,17 @@ fn write_histogram(
     out: &mut String,
 ) {
     let name = spec.prometheus_name;
-    let mut bound = String::new();
+    // The labels of all buckets but for the bound, which comes last.
+    let mut head = String::new();
+    put(&mut head, &[name, "_bucket"]);
+    write_labels(spec, &sample.labels, Some(""), &mut head);
+    let head = head.strip_suffix("\"}").expect("labels end so");
     for (upper, count) in &distribution.buckets {
-        bound.clear();
+        out.push_str(head);
         // Debug writes `1.0` where Display writes `1`; both round-trip.
-        write!(bound, "{upper:?}").expect(INFALLIBLE);
-        put(out, &[name, "_bucket"]);
-        write_labels(spec, &sample.labels, Some(&bound), out);
-        writeln!(out, " {count}").expect(INFALLIBLE);
+        writeln!(out, "{upper:?}\"}} {count}").expect(INFALLIBLE);
     }
-    put(out, &[name, "_bucket"]);
-    write_labels(spec, &sample.labels, Some("+Inf"), out);
-    writeln!(out, " {}", distribution.count).expect(INFALLIBLE);
+    writeln!(out, "{head}+Inf\"}} {}", distribution.count).expect(INFALLIBLE);
     put(out, &[name, "_sum"]);
     write_labels(spec, &sample.labels, None, out);
     out.push(' ');

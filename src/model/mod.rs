@@ -3,6 +3,7 @@
 //! First stage of the flow; everything else imports it and it imports nothing
 //! of ours. Pure data and arithmetic: no I/O, no clock, no async.
 
+pub mod error;
 pub mod event;
 pub mod ids;
 pub mod label;

@@ -145,6 +145,8 @@ impl Painter {
         if to <= self.at {
             return;
         }
+        // Of time that nobody knows nothing is claimed, so nothing of it is an estimate.
+        let estimated = estimated && state != RoutingState::Unknown;
         match self.spans.last_mut() {
             Some(last) if last.state == state && last.estimated == estimated => last.to = to,
             _ => self.spans.push(Span {
@@ -301,6 +303,22 @@ mod tests {
             ]
         );
         assert_eq!(paint(&segments, None, 0, 100), [(0, 100, Unknown, false)]);
+    }
+
+    #[test]
+    fn an_unrecognised_state_is_unknown_and_never_an_estimate() {
+        let segments = Segments::from([
+            (at(0), segment(Unknown, FIRST)),
+            (at(120), segment(OnCall, alone(100))),
+        ]);
+        assert_eq!(
+            paint(&segments, Some(tail(150)), 0, 160),
+            [
+                (0, 120, Unknown, false),
+                (120, 150, OnCall, false),
+                (150, 160, OnCall, true)
+            ]
+        );
     }
 
     #[test]

@@ -22,8 +22,8 @@ impl Pipeline {
     fn evidence(&self, source: Source, answer: &Answer) -> Evidence {
         Evidence {
             source,
-            confirms: self.skew.platform_at_least(answer.sent_at.wall),
-            latest: self.skew.platform_at_most(answer.received_at.wall),
+            confirms: self.skew.platform_at_least(answer.sent_at),
+            latest: self.skew.platform_at_most(answer.received_at),
             ingested_at: answer.received_at.wall,
             tolerance: self.reconciler.tolerance(),
         }
@@ -165,7 +165,7 @@ impl Pipeline {
             self.config.cache_age,
             self.config.poll_timeout,
         );
-        let race_from = self.skew.platform_at_least(answer.sent_at.wall) - span;
+        let race_from = self.skew.platform_at_least(answer.sent_at) - span;
         self.reconciler
             .divergence
             .compare(user, states.entries.last(), held, race_from);

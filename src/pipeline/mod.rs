@@ -239,7 +239,7 @@ impl Pipeline {
             consider(
                 self.reconciler
                     .upkeep_due()
-                    .map(|due| now.mono + (due - self.skew.platform_at_least(now.wall))),
+                    .map(|due| now.mono + (due - self.skew.platform_at_least(now))),
             );
         }
         deadline
@@ -304,7 +304,7 @@ impl Pipeline {
 
     /// The platform's clock now, at least.
     fn platform_now(&self, now: Now) -> UnixMillis {
-        self.skew.platform_at_least(now.wall)
+        self.skew.platform_at_least(now)
     }
 }
 

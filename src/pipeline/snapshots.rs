@@ -103,7 +103,7 @@ impl Pipeline {
             result.records,
             self.registry.ids(),
             self.config.min_coverage_per_mille,
-            self.skew.platform_at_most(answer.received_at.wall),
+            self.skew.platform_at_most(answer.received_at),
             FUTURE_TOLERANCE,
         );
         self.reconciler
@@ -164,7 +164,7 @@ impl Pipeline {
         let validated = (self.stopwatch)();
         effects.push(phase(Phase::Validate, validated - begun));
         // The answer is cached: it describes the platform at the sending or up to a cache age before.
-        let at = self.skew.platform_at_least(sent_at.wall) - self.config.cache_age;
+        let at = self.skew.platform_at_least(sent_at) - self.config.cache_age;
         self.reconciler
             .on_snapshot(&judgement.records, at, answer.received_at.wall);
         effects.push(phase(Phase::Reconcile, (self.stopwatch)() - validated));

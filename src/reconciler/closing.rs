@@ -47,12 +47,14 @@ impl Reconciler {
     }
 
     /// Accrues confirmed time and closes windows; called before each commit. `at` is the
-    /// platform's clock at least.
-    pub fn settle(&mut self, at: UnixMillis, accrue: bool) {
+    /// platform's clock at least; `None` while nothing has told it: then no window is given up.
+    pub fn settle(&mut self, at: Option<UnixMillis>, accrue: bool) {
         let tolerance = self.tolerance();
         let lateness = self.lateness();
         let window = self.config.window;
-        let given_up = window.last_end(at - self.config.max_wait);
+        let given_up = at.map_or(UnixMillis(0), |at| {
+            window.last_end(at - self.config.max_wait)
+        });
         let mut marks = Vec::new();
         for (user, agent) in &mut self.agents {
             if accrue {

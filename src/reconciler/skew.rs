@@ -1,11 +1,13 @@
 //! The platform's clock against ours, from `Date` headers that resolve one second.
 //!
-//! Every answer bounds the skew (our clock minus the platform's) by an interval a little wider
-//! than a second; the true value lies in all of them, so their intersection narrows to about the
-//! round-trip time within a minute of polling. The bounds, not a guess between them, decide how
-//! far an answer confirms (semantics.md §12.9).
+//! Every answer bounds what our monotonic clock is ahead of the platform's by an interval a
+//! little wider than a second; the true value lies in all of them, so their intersection narrows
+//! to about the round-trip time within a minute of polling. The bounds, not a guess between
+//! them, decide how far an answer confirms (semantics.md §12.9). Measured against the monotonic
+//! clock because somebody may step the wall clock at any moment: until an answer showed it, every
+//! window of the hour would close early, or every agent go stale (semantics.md §11).
 
-use crate::model::time::{Millis, UnixMillis};
+use crate::model::time::{Millis, Monotonic, Now, UnixMillis};
 
 /// `Date` names a second that has begun; the instant is up to this much later.
 const DATE_RESOLUTION: Millis = Millis(999);
@@ -14,72 +16,89 @@ const DATE_RESOLUTION: Millis = Millis(999);
 /// between answers so that an old narrow interval cannot outlive its truth.
 const DRIFT_PER_MILLION: i64 = 200;
 
-/// Assumed before the first answer: our clock is right to a second.
-const UNMEASURED: Bounds = Bounds {
-    low: Millis(-1_000),
-    high: Millis(1_000),
-};
+/// Assumed of our wall clock before the first answer: it is right to this.
+const UNMEASURED: Millis = Millis(1_000);
 
+/// Of the monotonic clock minus the platform's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bounds {
     low: Millis,
     high: Millis,
 }
 
-/// Measured skew: our wall clock minus the platform's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Measured {
+    ahead: Bounds,
+    at: Monotonic,
+    /// Our wall clock minus our monotonic one at that moment.
+    wall: Millis,
+}
+
+/// What is known of the platform's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Skew {
-    measured: Option<(Bounds, UnixMillis)>,
+    measured: Option<Measured>,
 }
 
 impl Skew {
-    /// Takes in an answer that was sent and received at these instants of our clock and carried
-    /// this `Date`.
-    pub fn observe(&mut self, sent: UnixMillis, received: UnixMillis, date: UnixMillis) {
-        if received < sent {
-            // Our clock was stepped back in between: this answer says nothing.
-            return;
-        }
+    /// Takes in an answer that was sent and received at these instants and carried this `Date`.
+    pub fn observe(&mut self, sent: Now, received: Now, date: UnixMillis) {
         let fresh = Bounds {
-            low: sent - (date + DATE_RESOLUTION),
-            high: received - date,
+            low: Millis(sent.mono.0 - (date + DATE_RESOLUTION).0),
+            high: Millis(received.mono.0 - date.0),
         };
-        let bounds = match self.measured {
+        let ahead = match self.measured {
             None => fresh,
-            Some((old, at)) => {
-                let elapsed = (received - at).0.abs();
+            Some(Measured { ahead: old, at, .. }) => {
+                let elapsed = (received.mono - at).0.abs();
                 let drift = Millis(elapsed * DRIFT_PER_MILLION / 1_000_000 + 1);
                 let low = fresh.low.max(old.low - drift);
                 let high = fresh.high.min(old.high + drift);
                 if low <= high {
                     Bounds { low, high }
                 } else {
-                    // A clock was stepped: only the fresh answer still holds.
+                    // The platform's clock was stepped, or this machine slept: only the fresh
+                    // answer still holds.
                     fresh
                 }
             }
         };
-        self.measured = Some((bounds, received));
+        self.measured = Some(Measured {
+            ahead,
+            at: received.mono,
+            wall: Millis(received.wall.0 - received.mono.0),
+        });
     }
 
-    fn bounds(&self) -> Bounds {
-        self.measured.map_or(UNMEASURED, |(bounds, _)| bounds)
+    /// Whether an answer has told the platform's clock yet; before that it is our wall clock's
+    /// guess.
+    pub fn is_measured(&self) -> bool {
+        self.measured.is_some()
     }
 
-    /// The platform's clock showed at least this when ours showed `local`.
-    pub fn platform_at_least(&self, local: UnixMillis) -> UnixMillis {
-        local - self.bounds().high
+    /// The platform's clock showed at least this when ours showed `now`.
+    pub fn platform_at_least(&self, now: Now) -> UnixMillis {
+        match self.measured {
+            Some(measured) => UnixMillis(now.mono.0 - measured.ahead.high.0),
+            None => now.wall - UNMEASURED,
+        }
     }
 
-    /// The platform's clock showed at most this when ours showed `local`.
-    pub fn platform_at_most(&self, local: UnixMillis) -> UnixMillis {
-        local - self.bounds().low
+    /// The platform's clock showed at most this when ours showed `now`.
+    pub fn platform_at_most(&self, now: Now) -> UnixMillis {
+        match self.measured {
+            Some(measured) => UnixMillis(now.mono.0 - measured.ahead.low.0),
+            None => now.wall + UNMEASURED,
+        }
     }
 
-    /// The middle of the bounds, in seconds; `None` before the first answer.
+    /// Our wall clock minus the platform's, in seconds: the middle of the bounds; `None` before
+    /// the first answer.
     pub fn seconds(&self) -> Option<f64> {
-        self.measured
-            .map(|(bounds, _)| (bounds.low + bounds.high).as_secs_f64() / 2.0)
+        self.measured.map(|measured| {
+            let twice = measured.ahead.low + measured.ahead.high + Millis(2 * measured.wall.0);
+            twice.as_secs_f64() / 2.0
+        })
     }
 }
 
@@ -87,12 +106,30 @@ impl Skew {
 mod tests {
     use super::*;
 
+    /// The monotonic clock started when the wall clock showed this.
+    const BOOT: i64 = 1_700_000_000_000;
+
+    fn now(mono: i64) -> Now {
+        Now {
+            mono: Monotonic(mono),
+            wall: UnixMillis(BOOT + mono),
+        }
+    }
+
+    /// The same instant on a machine whose wall clock was stepped by so much.
+    fn stepped(now: Now, by: i64) -> Now {
+        Now {
+            wall: now.wall + Millis(by),
+            ..now
+        }
+    }
+
     /// An answer of a platform whose clock is `behind` ours, with 40 ms each way.
     fn answer(skew: &mut Skew, sent: i64, behind: i64) {
-        let platform = sent + 40 - behind;
+        let platform = BOOT + sent + 40 - behind;
         skew.observe(
-            UnixMillis(sent),
-            UnixMillis(sent + 80),
+            now(sent),
+            now(sent + 80),
             UnixMillis(platform - platform.rem_euclid(1_000)),
         );
     }
@@ -101,36 +138,55 @@ mod tests {
     fn bounds_hold_the_truth_and_narrow() {
         for behind in [0, 300_000, -300_000, 417] {
             let mut skew = Skew::default();
+            let mut last = now(0);
             for k in 0..60 {
-                answer(&mut skew, 1_700_000_000_000 + k * 15_137, behind);
-                let b = skew.bounds();
-                assert!(b.low.0 <= behind && behind <= b.high.0, "{b:?} {behind}");
+                answer(&mut skew, k * 15_137, behind);
+                last = now(k * 15_137);
+                let truth = last.wall - Millis(behind);
+                assert!(skew.platform_at_least(last) <= truth, "{skew:?} {behind}");
+                assert!(skew.platform_at_most(last) >= truth, "{skew:?} {behind}");
             }
-            let b = skew.bounds();
-            assert!((b.high - b.low).0 < 250, "{b:?}");
+            let width = skew.platform_at_most(last) - skew.platform_at_least(last);
+            assert!(width < Millis(250), "{skew:?}");
             assert!((skew.seconds().unwrap() - behind as f64 / 1_000.0).abs() < 0.2);
         }
     }
 
     #[test]
-    fn a_stepped_clock_starts_over() {
+    fn a_step_of_our_wall_clock_moves_nothing_but_what_is_shown() {
         let mut skew = Skew::default();
-        answer(&mut skew, 1_000_000_000, 0);
-        answer(&mut skew, 1_000_020_000, 3_600_000);
-        assert!((skew.seconds().unwrap() - 3_600.0).abs() < 1.1);
-        let before = skew;
-        skew.observe(UnixMillis(10), UnixMillis(5), UnixMillis(0));
-        assert_eq!(
-            skew, before,
-            "an answer that arrived before it was sent says nothing"
-        );
+        answer(&mut skew, 1_000, 0);
+        for by in [3_600_000, -3_600_000] {
+            let later = stepped(now(9_000), by);
+            assert_eq!(
+                skew.platform_at_least(later),
+                skew.platform_at_least(now(9_000))
+            );
+            let mut told = skew;
+            let date = UnixMillis(BOOT + 9_000);
+            // It may be stepped between sending and receiving, too.
+            told.observe(now(9_000), later, date);
+            assert!((told.seconds().unwrap() - by as f64 / 1_000.0).abs() < 1.1);
+            assert!(told.platform_at_least(later) <= date);
+            assert!(told.platform_at_most(later) >= date);
+        }
     }
 
     #[test]
-    fn unmeasured_is_a_second_either_way() {
+    fn a_step_of_the_platforms_clock_starts_over() {
+        let mut skew = Skew::default();
+        answer(&mut skew, 0, 0);
+        answer(&mut skew, 20_000, 3_600_000);
+        assert!((skew.seconds().unwrap() - 3_600.0).abs() < 1.1);
+    }
+
+    #[test]
+    fn unmeasured_is_our_wall_clock_and_a_second_either_way() {
         let skew = Skew::default();
+        assert!(!skew.is_measured());
         assert_eq!(skew.seconds(), None);
-        assert_eq!(skew.platform_at_least(UnixMillis(5_000)), UnixMillis(4_000));
-        assert_eq!(skew.platform_at_most(UnixMillis(5_000)), UnixMillis(6_000));
+        let at = now(5_000);
+        assert_eq!(skew.platform_at_least(at), UnixMillis(BOOT + 4_000));
+        assert_eq!(skew.platform_at_most(at), UnixMillis(BOOT + 6_000));
     }
 }

@@ -9,22 +9,13 @@ use super::behaviour::{PresenceStart, RoutingStart};
 use super::chance;
 use super::org::{Agent, Membership};
 use super::roster::Roster;
-use crate::model::state::RoutingState;
 use crate::model::time::UnixMillis;
 
 /// A state that no version of anything knows.
 pub(super) const UNKNOWN_STATE: &str = "Levitating";
 
-/// Media of a conversation summary, in the platform's order.
-const MEDIA: [&str; 7] = [
-    "call",
-    "callback",
-    "email",
-    "message",
-    "chat",
-    "socialExpression",
-    "video",
-];
+/// Id of the one division.
+pub(super) const DIVISION: &str = "00000000-0000-4000-8000-000000000001";
 
 /// A record of the bulk snapshot.
 #[derive(Debug, Clone, Serialize)]
@@ -88,19 +79,9 @@ pub(super) fn routing_entry(start: &RoutingStart, unknown: bool) -> Value {
     })
 }
 
-/// Open interactions that fit a routing state.
-pub(super) fn conversation_summary(agent: &Agent, state: Option<RoutingState>) -> Value {
-    let mut summary = json!({"userId": agent.id});
-    for medium in MEDIA {
-        let voice = medium == "call";
-        let active = u8::from(voice && state == Some(RoutingState::OnCall));
-        let acw = u8::from(voice && state == Some(RoutingState::WrapUp));
-        summary[medium] = json!({
-            "contactCenter": {"active": active, "acw": acw},
-            "enterprise": {"active": 0, "acw": 0},
-        });
-    }
-    summary
+fn division() -> Value {
+    let path = format!("/api/v2/authorization/divisions/{DIVISION}");
+    json!({"id": DIVISION, "name": "Home", "selfUri": path})
 }
 
 /// A user, without expands.
@@ -109,7 +90,7 @@ pub(super) fn user(agent: &Agent, registered: bool) -> Value {
     json!({
         "id": agent.id,
         "name": agent.name,
-        "division": {"id": "00000000-0000-4000-8000-000000000001", "name": "Home", "selfUri": "/api/v2/authorization/divisions/00000000-0000-4000-8000-000000000001"},
+        "division": division(),
         "department": agent.team,
         "email": address,
         "username": address,
@@ -120,14 +101,23 @@ pub(super) fn user(agent: &Agent, registered: bool) -> Value {
     })
 }
 
+/// How many members a queue has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct MemberCount {
+    pub(super) all: usize,
+    pub(super) joined: usize,
+}
+
 /// A queue with its number of members.
-pub(super) fn queue(roster: &Roster, position: usize, members: usize) -> Value {
+pub(super) fn queue(roster: &Roster, position: usize, members: MemberCount) -> Value {
     let queue = &roster.queues()[position];
     json!({
         "id": queue.id,
         "name": &*queue.name,
-        "division": {"id": "00000000-0000-4000-8000-000000000001", "name": "Home", "selfUri": "/api/v2/authorization/divisions/00000000-0000-4000-8000-000000000001"},
-        "memberCount": members,
+        "division": division(),
+        "memberCount": members.all,
+        "userMemberCount": members.all,
+        "joinedMemberCount": members.joined,
         "selfUri": format!("/api/v2/routing/queues/{}", queue.id),
     })
 }

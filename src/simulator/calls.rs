@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::bodies;
-use super::exchange::{Call, SimRequest, SimResponse};
+use super::bodies::{self, MemberCount};
+use super::exchange::{Call, SimResponse};
 use super::faults::{Active, FaultKind};
 use super::listings::{PageRequest, page, page_without_total};
 use super::platform::{Asked, SimulatedPlatform};
-use super::snapshot::{MALFORMED, SnapshotView, UNKNOWN, concerns, kept, records};
+use super::snapshot::{MALFORMED, SnapshotView, UNKNOWN, concerns, records};
+use super::user_bodies;
 
 /// Largest pages (platform-api.md §2).
-const USERS_PAGE_MAX: usize = 500;
 const QUEUES_PAGE_MAX: usize = 500;
 const MEMBERS_PAGE_MAX: usize = 100;
 /// Salts of the choice of agents who stay on call.
@@ -28,6 +28,19 @@ impl SimulatedPlatform {
             Call::User => self.user(asked, id),
             Call::Queues => self.queues(asked),
             Call::Members => self.members(asked, id),
+            Call::RoutingStatus => self.routing_status(asked, id),
+            Call::Presence => self.presence(asked, id),
+            Call::PresenceBulk => self.presence_bulk(asked),
+            Call::UserQueues => self.user_queues(asked, id),
+            Call::Definitions => Self::definitions(),
+            Call::SystemPresences => Self::system_presences(),
+            Call::Details => self.details(asked),
+            Call::AgentStatus => self.agent_status(asked, id),
+            Call::Conversations => conversations(),
+            // Notifications are not served yet.
+            Call::Channels | Call::Channel | Call::Subscriptions | Call::AvailableTopics => {
+                not_found(asked)
+            }
             Call::Token => unreachable!("BUG: the login is not an authorised call"),
         }
     }
@@ -128,82 +141,12 @@ impl SimulatedPlatform {
         )
     }
 
-    fn users(&mut self, asked: &Asked<'_>) -> SimResponse {
-        let wanted = match PageRequest::read(asked.request, USERS_PAGE_MAX) {
-            Ok(wanted) => wanted,
-            Err(message) => return asked.error(400, "bad.request", &message),
-        };
-        let state = asked
-            .request
-            .query("state")
-            .unwrap_or_else(|| "active".to_owned());
-        let registered = self.roster.registered_at(asked.platform_now);
-        let mut positions = match &*state {
-            "active" => registered,
-            "any" => (0..self.roster.entries().len()).collect(),
-            "inactive" => Vec::new(),
-            "deleted" => (0..self.roster.entries().len())
-                .filter(|position| registered.binary_search(position).is_err())
-                .collect(),
-            _ => {
-                return asked.error(
-                    400,
-                    "invalid.value",
-                    &format!("state {state:?} is not one of active, inactive, deleted, any"),
-                );
-            }
-        };
-        if let Some(active) = self.fault(FaultKind::RegistryShrink, None, asked.now) {
-            positions.truncate(kept(positions.len(), active.percent()));
-        }
-        let entities: Vec<Value> = wanted
-            .slice(&positions)
-            .iter()
-            .map(|&position| self.user_entity(asked, position))
-            .collect();
-        SimResponse::json(
-            200,
-            &page(
-                &format!("/api/v2/users?state={state}"),
-                &entities,
-                wanted,
-                positions.len(),
-            ),
-        )
-    }
-
-    fn user(&mut self, asked: &Asked<'_>, id: &str) -> SimResponse {
-        match self.registered(asked, id) {
-            Some(position) => SimResponse::json(200, &self.user_entity(asked, position)),
-            None => not_found(asked),
-        }
-    }
-
-    /// A user with the expands that were asked for and that the simulator has.
-    fn user_entity(&mut self, asked: &Asked<'_>, position: usize) -> Value {
-        let stuck = self.stuck.segment(position).is_some();
-        let entry = self.roster.entry_mut(position);
-        let mut body = bodies::user(&entry.agent, entry.is_registered(asked.platform_now));
-        if expands(asked.request, "conversationSummary") {
-            let state = entry.timeline.routing_at(asked.platform_now).state;
-            // Who is stuck is on call with nobody.
-            body["conversationSummary"] =
-                bodies::conversation_summary(&entry.agent, (!stuck).then_some(state));
-        }
-        body
-    }
-
     fn queues(&mut self, asked: &Asked<'_>) -> SimResponse {
         let wanted = match PageRequest::read(asked.request, QUEUES_PAGE_MAX) {
             Ok(wanted) => wanted,
             Err(message) => return asked.error(400, "bad.request", &message),
         };
-        let mut members = vec![0; self.roster.queues().len()];
-        for position in self.roster.registered_at(asked.platform_now) {
-            for membership in &self.roster.entries()[position].agent.memberships {
-                members[membership.queue] += 1;
-            }
-        }
+        let members = self.member_counts(asked);
         let positions: Vec<usize> = (0..members.len()).collect();
         let entities: Vec<Value> = wanted
             .slice(&positions)
@@ -214,6 +157,18 @@ impl SimulatedPlatform {
             200,
             &page("/api/v2/routing/queues", &entities, wanted, positions.len()),
         )
+    }
+
+    /// Members of every queue, by its position.
+    pub(super) fn member_counts(&self, asked: &Asked<'_>) -> Vec<MemberCount> {
+        let mut counts = vec![MemberCount::default(); self.roster.queues().len()];
+        for position in self.roster.registered_at(asked.platform_now) {
+            for membership in &self.roster.entries()[position].agent.memberships {
+                counts[membership.queue].all += 1;
+                counts[membership.queue].joined += usize::from(membership.joined);
+            }
+        }
+        counts
     }
 
     fn members(&mut self, asked: &Asked<'_>, id: &str) -> SimResponse {
@@ -241,13 +196,17 @@ impl SimulatedPlatform {
                 rows.push((position, membership));
             }
         }
-        let entities: Vec<Value> = wanted
-            .slice(&rows)
-            .iter()
-            .map(|&(position, membership)| {
-                bodies::member(&self.roster.entries()[position].agent, membership)
-            })
-            .collect();
+        let mut entities = Vec::new();
+        for &(position, membership) in wanted.slice(&rows) {
+            let mut row = bodies::member(&self.roster.entries()[position].agent, membership);
+            if self.dialect.has_platform() {
+                let standing = self.standing(position, asked.platform_now);
+                let unknown = self.is_unknown(position, asked.now);
+                let agent = &self.roster.entries()[position].agent;
+                row["routingStatus"] = user_bodies::routing_status(agent, &standing, unknown);
+            }
+            entities.push(row);
+        }
         let filter = joined.map_or(String::new(), |joined| format!("?joined={joined}"));
         let path = format!("/api/v2/routing/queues/{id}/members{filter}");
         SimResponse::json(
@@ -256,24 +215,26 @@ impl SimulatedPlatform {
         )
     }
 
-    fn registered(&self, asked: &Asked<'_>, id: &str) -> Option<usize> {
+    pub(super) fn registered(&self, asked: &Asked<'_>, id: &str) -> Option<usize> {
         self.roster
             .find(id)
             .filter(|&position| self.roster.entries()[position].is_registered(asked.platform_now))
     }
 }
 
-fn not_found(asked: &Asked<'_>) -> SimResponse {
+/// Conversations are those of the user who is logged in, and a client is no user.
+fn conversations() -> SimResponse {
+    let wanted = PageRequest {
+        size: 25,
+        number: 1,
+    };
+    SimResponse::json(200, &page("/api/v2/conversations", &[], wanted, 0))
+}
+
+pub(super) fn not_found(asked: &Asked<'_>) -> SimResponse {
     asked.error(
         404,
         "not.found",
         "The requested resource could not be found.",
     )
-}
-
-/// Whether an expand is asked for; lists come joined by commas.
-fn expands(request: &SimRequest, what: &str) -> bool {
-    request
-        .query("expand")
-        .is_some_and(|list| list.split(',').any(|item| item.trim() == what))
 }

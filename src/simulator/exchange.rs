@@ -1,4 +1,4 @@
-//! One request and one answer as values, and which call a path is.
+//! One request and one answer as values.
 //!
 //! Knows nothing of sockets; `serve` translates to and from HTTP, a virtual clock needs no
 //! translation.
@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use url::form_urlencoded;
 
+pub use super::call::Call;
 use crate::model::time::Millis;
 
 /// A request as it reaches the platform.
@@ -18,6 +19,8 @@ pub struct SimRequest {
     pub path_and_query: String,
     /// The `Authorization` header.
     pub authorization: Option<String>,
+    /// The `Host` header: where the platform is, as the client sees it.
+    pub host: Option<String>,
     /// The body.
     pub body: Bytes,
 }
@@ -29,7 +32,16 @@ impl SimRequest {
             method: "GET".to_owned(),
             path_and_query: path_and_query.to_owned(),
             authorization: Some(format!("Bearer {token}")),
-            body: Bytes::new(),
+            ..Self::default()
+        }
+    }
+
+    /// A request of any method with a bearer token and a JSON body.
+    pub fn json(method: &str, path_and_query: &str, token: &str, body: &Value) -> Self {
+        Self {
+            method: method.to_owned(),
+            body: Bytes::from(body.to_string()),
+            ..Self::get(path_and_query, token)
         }
     }
 
@@ -43,8 +55,8 @@ impl SimRequest {
         Self {
             method: "POST".to_owned(),
             path_and_query: "/oauth/token".to_owned(),
-            authorization: None,
             body: Bytes::from(form),
+            ..Self::default()
         }
     }
 
@@ -61,6 +73,17 @@ impl SimRequest {
         form_urlencoded::parse(query.as_bytes())
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.into_owned())
+    }
+
+    /// The items of a list parameter: joined by commas, as the official SDKs send them, or the
+    /// parameter repeated.
+    pub fn query_list(&self, name: &str) -> Vec<String> {
+        let (_, query) = self.path_and_query.split_once('?').unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes())
+            .filter(|(key, _)| key == name)
+            .flat_map(|(_, value)| value.split(',').map(str::to_owned).collect::<Vec<_>>())
+            .filter(|item| !item.is_empty())
+            .collect()
     }
 }
 
@@ -121,99 +144,9 @@ pub enum Delivery {
     CutBody,
 }
 
-/// A call of the platform; the simulator's own name for an endpoint, also in fault strings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Call {
-    /// `POST /oauth/token`.
-    Token,
-    /// `GET /api/v2/users/statuses`.
-    Statuses,
-    /// `GET /api/v2/routing/users/{userId}/state`.
-    RoutingState,
-    /// `GET /api/v2/users`.
-    Users,
-    /// `GET /api/v2/users/{userId}`.
-    User,
-    /// `GET /api/v2/routing/queues`.
-    Queues,
-    /// `GET /api/v2/routing/queues/{queueId}/members`.
-    Members,
-}
-
-impl Call {
-    /// Every call.
-    pub const ALL: [Self; 7] = [
-        Self::Token,
-        Self::Statuses,
-        Self::RoutingState,
-        Self::Users,
-        Self::User,
-        Self::Queues,
-        Self::Members,
-    ];
-
-    /// Its name in fault strings and statistics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Statuses => "statuses",
-            Self::RoutingState => "routing-state",
-            Self::Users => "users",
-            Self::User => "user",
-            Self::Queues => "queues",
-            Self::Members => "members",
-        }
-    }
-
-    /// The method it takes.
-    pub const fn method(self) -> &'static str {
-        match self {
-            Self::Token => "POST",
-            _ => "GET",
-        }
-    }
-
-    /// The call that a path is, with the id in it (empty if it has none).
-    pub fn of_path(path: &str) -> Option<(Self, &str)> {
-        let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
-        match segments[..] {
-            ["oauth", "token"] => Some((Self::Token, "")),
-            ["api", "v2", "users", "statuses"] => Some((Self::Statuses, "")),
-            ["api", "v2", "users"] => Some((Self::Users, "")),
-            ["api", "v2", "users", id] => Some((Self::User, id)),
-            ["api", "v2", "routing", "users", id, "state"] => Some((Self::RoutingState, id)),
-            ["api", "v2", "routing", "queues"] => Some((Self::Queues, "")),
-            ["api", "v2", "routing", "queues", id, "members"] => Some((Self::Members, id)),
-            _ => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_calls() {
-        assert_eq!(
-            Call::of_path("/api/v2/users/statuses"),
-            Some((Call::Statuses, ""))
-        );
-        assert_eq!(
-            Call::of_path("/api/v2/users/a-1"),
-            Some((Call::User, "a-1"))
-        );
-        assert_eq!(
-            Call::of_path("/api/v2/routing/queues/q/members"),
-            Some((Call::Members, "q"))
-        );
-        assert_eq!(
-            Call::of_path("/api/v2/routing/users/u/state"),
-            Some((Call::RoutingState, "u"))
-        );
-        assert_eq!(Call::of_path("/api/v2/users/a/b"), None);
-        assert_eq!(Call::of_path(""), None);
-    }
 
     #[test]
     fn a_query_is_decoded() {
@@ -225,5 +158,8 @@ mod tests {
         );
         assert_eq!(request.query("x").as_deref(), Some("1 2"));
         assert_eq!(request.query("y"), None);
+        let request = SimRequest::get("/p?id=a%2Cb,c&id=d&id=", "t");
+        assert_eq!(request.query_list("id"), ["a", "b", "c", "d"]);
+        assert!(request.query_list("x").is_empty());
     }
 }

@@ -19,6 +19,9 @@ pub enum FaultKind {
     UnknownState,
     NoHistory,
     RegistryShrink,
+    ExpandMissing,
+    ShiftingPages,
+    StaleDetails,
     ClockSkew,
     Http500,
     Http502,
@@ -83,7 +86,7 @@ const fn row(
 }
 
 /// Every fault, by kind.
-pub const KINDS: [KindRow; 27] = {
+pub const KINDS: [KindRow; 30] = {
     use FaultKind as K;
     use Unit as U;
     [
@@ -93,7 +96,7 @@ pub const KINDS: [KindRow; 27] = {
             U::Percent,
             None,
             false,
-            "the snapshot is cut to this percentage, rounded up, with status 200",
+            "the snapshot (a listing of users with routing statuses is one) is cut to this percentage, rounded up, with status 200",
         ),
         row(
             K::StaleCache,
@@ -174,6 +177,30 @@ pub const KINDS: [KindRow; 27] = {
             None,
             false,
             "the listing of users is cut to this percentage, rounded up",
+        ),
+        row(
+            K::ExpandMissing,
+            "expand-missing",
+            U::Percent,
+            Some(20),
+            false,
+            "this percentage of expanded fields is left out of users",
+        ),
+        row(
+            K::ShiftingPages,
+            "shifting-pages",
+            U::Nothing,
+            Some(0),
+            false,
+            "users shift between the pages of their listing: some come twice, some not at all",
+        ),
+        row(
+            K::StaleDetails,
+            "stale-details",
+            U::Span,
+            Some(60_000),
+            false,
+            "history is known only up to this long ago",
         ),
         row(
             K::ClockSkew,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::bodies;
 use super::chance;
 use super::control;
+use super::dialect::Dialect;
 use super::exchange::{Call, Delivery, SimRequest, SimResponse};
 use super::faults::{Active, FaultKind, FaultPlan};
 use super::oauth::{Denial, Refusal, TokenOffice};
@@ -48,6 +49,8 @@ pub struct SimulatorOptions {
     pub retry_grace: Millis,
     /// What goes wrong.
     pub faults: FaultPlan,
+    /// Which wire formats it speaks; paths of others are not found.
+    pub dialect: Dialect,
 }
 
 impl SimulatorOptions {
@@ -66,6 +69,7 @@ impl SimulatorOptions {
             statuses_page: None,
             retry_grace: Millis(250),
             faults: FaultPlan::default(),
+            dialect: Dialect::Both,
         }
     }
 }
@@ -86,6 +90,7 @@ pub struct SimulatedPlatform {
     pub(super) cache_refresh: Millis,
     pub(super) history: usize,
     pub(super) statuses_page: Option<usize>,
+    pub(super) dialect: Dialect,
     pub(super) stuck: Pinned,
     pub(super) stuck_in_cache: Pinned,
     limiter: RateLimiter,
@@ -138,6 +143,7 @@ impl SimulatedPlatform {
             statuses_page: options
                 .statuses_page
                 .map(|size| size.clamp(1, STATUSES_PAGE_MAX) as usize),
+            dialect: options.dialect,
             stuck: Pinned::default(),
             stuck_in_cache: Pinned::default(),
             limiter: RateLimiter::new(options.requests_per_minute, options.retry_grace),
@@ -262,10 +268,10 @@ impl SimulatedPlatform {
         let found = Call::of_path(asked.request.path());
         self.statistics
             .count_request(found.map(|(call, _)| call), asked.now);
-        let Some((call, id)) = found else {
+        let Some((call, id)) = found.filter(|(call, _)| call.is_spoken(self.dialect)) else {
             return asked.error(404, "not.found", "HTTP 404 Not Found");
         };
-        if asked.request.method != call.method() {
+        if !call.takes(&asked.request.method) {
             return asked.error(405, "method.not.allowed", "HTTP 405 Method Not Allowed");
         }
         let mut response = if call == Call::Token {
@@ -369,7 +375,7 @@ impl SimulatedPlatform {
         if active(FaultKind::Forbidden) {
             let message = format!(
                 "Unable to perform the requested action. You are missing the following permission(s): {}",
-                permission(call)
+                call.permission()
             );
             return Some(asked.error(403, "missing.permissions", &message));
         }
@@ -388,7 +394,11 @@ impl SimulatedPlatform {
             Call::Statuses if self.statuses_page.is_none() => json!([]),
             Call::RoutingState => json!({"userId": id, "routingStates": []}),
             Call::User => json!({"id": id}),
-            Call::Statuses | Call::Users | Call::Queues | Call::Members => {
+            Call::PresenceBulk | Call::SystemPresences => json!([]),
+            Call::RoutingStatus | Call::Presence | Call::AgentStatus => json!({}),
+            Call::Details => json!({"totalHits": 0}),
+            Call::Channels if asked.request.method == "POST" => json!({}),
+            _ => {
                 json!({"entities": [], "pageSize": 25, "pageNumber": 1, "total": 0, "pageCount": 0})
             }
         }
@@ -412,16 +422,6 @@ impl SimulatedPlatform {
         } else {
             Delivery::Normal
         };
-    }
-}
-
-/// The permission that a call needs (status-api.md).
-const fn permission(call: Call) -> &'static str {
-    match call {
-        Call::Statuses => "UserStatus:Read",
-        Call::Users | Call::User => "User:Read",
-        Call::RoutingState => "Routing:View",
-        Call::Queues | Call::Members | Call::Token => "routing:queue:view",
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) fn concerns(seed: u64, salt: u64, position: usize, percent: u32) -> b
 }
 
 /// Salt of `divergence`.
-const DIVERGED: u64 = 20;
+pub(super) const DIVERGED: u64 = 20;
 /// Salt of `unknown-state`; the direct answer concerns the same agents.
 pub(super) const UNKNOWN: u64 = 21;
 /// Salt of `malformed`.

@@ -30,6 +30,8 @@ const START_TIME: usize = 22;
 pub(super) struct ProcessCollector {
     descs: Vec<Desc>,
     root: PathBuf,
+    /// Read once: /proc/stat, which has the boot time, is the dearest of all these files.
+    started: Option<f64>,
 }
 
 impl ProcessCollector {
@@ -43,10 +45,15 @@ impl ProcessCollector {
             .filter(|spec| spec.origin == Origin::Process)
             .map(|spec| desc(spec.id))
             .collect();
-        Self {
+        let mut collector = Self {
             descs,
             root: root.to_owned(),
-        }
+            started: None,
+        };
+        let boot = line_value(&collector.read("stat"), "btime ");
+        let up = ticks(&collector.read("self/stat"), START_TIME);
+        collector.started = boot.zip(up).map(|(boot, up)| boot + up);
+        collector
     }
 
     fn read(&self, file: &str) -> String {
@@ -63,13 +70,10 @@ impl Collector for ProcessCollector {
         let stat = self.read("self/stat");
         let status = self.read("self/status");
         let limits = self.read("self/limits");
-        let ticks = |field| stat_field(&stat, field).map(|ticks| ticks / TICKS_PER_SECOND);
         let mut families = Vec::new();
-        if let (Some(user), Some(system)) = (ticks(UTIME), ticks(STIME)) {
+        if let (Some(user), Some(system)) = (ticks(&stat, UTIME), ticks(&stat, STIME)) {
             families.push(cpu_family(user + system));
         }
-        let booted = line_value(&self.read("stat"), "btime ");
-        let started = booted.zip(ticks(START_TIME)).map(|(boot, up)| boot + up);
         let open = fs::read_dir(self.root.join("self/fd"))
             .ok()
             .map(|entries| entries.count() as f64);
@@ -82,7 +86,7 @@ impl Collector for ProcessCollector {
                 line_value(&limits, "Max address space"),
             ),
             (Metric::ProcessResidentMemory, kibibytes(&status, "VmRSS:")),
-            (Metric::ProcessStartTime, started),
+            (Metric::ProcessStartTime, self.started),
             (Metric::ProcessThreads, stat_field(&stat, THREADS)),
         ];
         families.extend(
@@ -117,6 +121,11 @@ fn stat_field(stat: &str, field: usize) -> Option<f64> {
         .parse::<u64>()
         .ok()
         .map(|value| value as f64)
+}
+
+/// A field that counts clock ticks, in seconds.
+fn ticks(stat: &str, field: usize) -> Option<f64> {
+    stat_field(stat, field).map(|ticks| ticks / TICKS_PER_SECOND)
 }
 
 /// The first number after `prefix` on the line that begins with it; `unlimited` is none.

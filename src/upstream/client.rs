@@ -11,12 +11,10 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, RETRY_AFTER};
+use http::header::ACCEPT;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::headers::http_date;
 use super::oauth::Credentials;
 use super::request::{ApiRequest, Endpoint, RequestId};
 use super::response::{Answer, Headers, Response, TransportFailure};
@@ -33,18 +31,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// just longer than a poll interval, so that the next poll still finds one.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Largest bulk answer, decompressed: 200,000 records of 300 bytes. A larger one is no answer.
-const SNAPSHOT_BODY_MAX: usize = 64 * 1024 * 1024;
-/// Largest page of a listing, decompressed: 500 users of 30 KiB.
-const LISTING_BODY_MAX: usize = 16 * 1024 * 1024;
-/// Largest answer about one user, and to a login.
-const SINGLE_BODY_MAX: usize = 1024 * 1024;
 /// Of an answer without success only this much is read: its status must not be lost because a
 /// gateway sends a picture with it.
 const ERROR_BODY_MAX: usize = 64 * 1024;
-/// Longest header value kept, in bytes; a longer one counts as absent.
-const HEADER_MAX: usize = 256;
-
 /// Hears of every attempt: endpoint, status code or failure label, and how long it took.
 pub trait RequestObserver: Send + Sync + 'static {
     /// Called once an attempt, after its last byte.
@@ -195,9 +184,9 @@ impl Client {
             .map_err(|error| failure(&error, base.scheme() == "https"))?;
 
         let status = answer.status();
-        let headers = headers(answer.headers());
+        let headers = Headers::read(answer.headers());
         let body = if status.is_success() {
-            let limit = body_max(request.endpoint());
+            let limit = request.endpoint().body_max();
             match read_body(answer, limit, deadline).await {
                 (body, None) => body,
                 (_, Some(failure)) => return Err(failure),
@@ -244,14 +233,6 @@ fn address(base: &Url, path_and_query: &str) -> Option<Url> {
     (url.path() == path).then_some(url)
 }
 
-const fn body_max(endpoint: Endpoint) -> usize {
-    match endpoint {
-        Endpoint::Statuses => SNAPSHOT_BODY_MAX,
-        Endpoint::Users | Endpoint::Queues | Endpoint::QueueMembers => LISTING_BODY_MAX,
-        Endpoint::Token | Endpoint::RoutingState | Endpoint::User => SINGLE_BODY_MAX,
-    }
-}
-
 /// Reads at most `limit` decompressed bytes; beside them, why there are not all of them. Counted
 /// while they come, so that a compressed bomb costs no more than the limit (reliability.md M26).
 async fn read_body(
@@ -273,28 +254,6 @@ async fn read_body(
                 }
             }
         }
-    }
-}
-
-/// The headers that matter, bounded.
-fn headers(map: &HeaderMap) -> Headers {
-    let text = |name: &str| {
-        map.get(name)
-            .filter(|value| value.len() <= HEADER_MAX)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
-    Headers {
-        date: text(DATE.as_str()).as_deref().and_then(http_date),
-        // An age that cannot be read says at least that a cache was in the way.
-        aged: map
-            .get(AGE)
-            .is_some_and(|age| age.as_bytes().iter().any(|byte| *byte != b'0')),
-        content_type: text(CONTENT_TYPE.as_str()),
-        retry_after: text(RETRY_AFTER.as_str()),
-        rate_count: text("inin-ratelimit-count"),
-        rate_allowed: text("inin-ratelimit-allowed"),
-        rate_reset: text("inin-ratelimit-reset"),
     }
 }
 

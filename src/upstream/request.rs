@@ -102,6 +102,24 @@ impl Endpoint {
     }
 }
 
+/// Largest bulk answer, decompressed: 200,000 records of 300 bytes. A larger one is no answer.
+const SNAPSHOT_BODY_MAX: usize = 64 * 1024 * 1024;
+/// Largest page of a listing, decompressed: 500 users of 30 KiB.
+const LISTING_BODY_MAX: usize = 16 * 1024 * 1024;
+/// Largest answer about one user, and to a login.
+pub(super) const SINGLE_BODY_MAX: usize = 1024 * 1024;
+
+impl Endpoint {
+    /// Largest successful answer, decompressed, in bytes; a larger one is no answer.
+    pub const fn body_max(self) -> usize {
+        match self {
+            Self::Statuses => SNAPSHOT_BODY_MAX,
+            Self::Users | Self::Queues | Self::QueueMembers => LISTING_BODY_MAX,
+            Self::Token | Self::RoutingState | Self::User => SINGLE_BODY_MAX,
+        }
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.template())

@@ -1,7 +1,10 @@
 //! What comes back: one HTTP answer or the reason why there is none, with the headers that matter.
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{AGE, CONTENT_TYPE, DATE, RETRY_AFTER};
 
+use super::headers::http_date;
 use super::request::RequestId;
 use crate::model::time::{Now, UnixMillis};
 
@@ -46,6 +49,33 @@ pub struct Headers {
     pub rate_allowed: Option<String>,
     /// `inin-ratelimit-reset`.
     pub rate_reset: Option<String>,
+}
+
+/// Longest header value kept, in bytes; a longer one counts as absent.
+pub(super) const HEADER_MAX: usize = 256;
+
+impl Headers {
+    /// The headers that matter of all that came, bounded.
+    pub fn read(map: &HeaderMap) -> Self {
+        let text = |name: &str| {
+            map.get(name)
+                .filter(|value| value.len() <= HEADER_MAX)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        Self {
+            date: text(DATE.as_str()).as_deref().and_then(http_date),
+            // An age that cannot be read says at least that a cache was in the way.
+            aged: map
+                .get(AGE)
+                .is_some_and(|age| age.as_bytes().iter().any(|byte| *byte != b'0')),
+            content_type: text(CONTENT_TYPE.as_str()),
+            retry_after: text(RETRY_AFTER.as_str()),
+            rate_count: text("inin-ratelimit-count"),
+            rate_allowed: text("inin-ratelimit-allowed"),
+            rate_reset: text("inin-ratelimit-reset"),
+        }
+    }
 }
 
 /// Why there is no answer: a closed set.

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::model::state::RoutingState;
 
 #[test]
 fn the_snapshot_is_the_state_at_the_last_refresh() {
@@ -215,35 +214,6 @@ fn pages_that_cannot_be_are_refused() {
             answer.header("inin-correlation-id").unwrap()
         );
     }
-}
-
-#[test]
-fn a_conversation_summary_agrees_with_the_state() {
-    let mut client = Client::of(SimulatorOptions {
-        requests_per_minute: 10_000,
-        ..options(120)
-    });
-    let mut seen = BTreeSet::new();
-    for id in client.ids() {
-        let body = client.json(&format!(
-            "/api/v2/users/{id}?expand=presence%2CconversationSummary"
-        ));
-        let summary = &body["conversationSummary"];
-        let (state, _) = client.platform.state_at(&id, client.now).unwrap();
-        let voice = &summary["call"]["contactCenter"];
-        assert_eq!(voice["active"], u8::from(state == RoutingState::OnCall));
-        assert_eq!(voice["acw"], u8::from(state == RoutingState::WrapUp));
-        assert_eq!(summary["email"]["contactCenter"]["active"], 0);
-        seen.insert(state);
-    }
-    assert!(seen.contains(&RoutingState::OnCall) && seen.contains(&RoutingState::WrapUp));
-    let id = client.ids()[0].clone();
-    assert!(
-        client
-            .json(&format!("/api/v2/users/{id}"))
-            .get("conversationSummary")
-            .is_none()
-    );
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod faulty;
 mod http;
 mod limits;
 mod plans;
+mod platform_api;
+mod history;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -81,6 +83,7 @@ impl Client {
             path_and_query: path.to_owned(),
             authorization: authorization.map(str::to_owned),
             body: Bytes::copy_from_slice(body.as_bytes()),
+            ..SimRequest::default()
         };
         self.platform.handle(&request, self.now)
     }

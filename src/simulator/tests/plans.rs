@@ -81,8 +81,8 @@ fn a_fault_limited_to_a_call_spares_the_others_and_one_that_is_not_spares_the_lo
 #[test]
 fn mistakes_are_named() {
     let names = "partial, stale-cache, divergence, stuck-on-call, stuck-in-cache, duplicates, \
-        out-of-order, malformed, unknown-state, no-history, registry-shrink, clock-skew, http-500, \
-        http-502, http-503, http-504, throttle, unauthorised, forbidden, login-refused, html, empty, \
+        out-of-order, malformed, unknown-state, no-history, registry-shrink, expand-missing, shifting-pages, \
+        stale-details, clock-skew, http-500, http-502, http-503, http-504, throttle, unauthorised, forbidden, login-refused, html, empty, \
         empty-body, huge-body, slow, slow-body, cut-body";
     assert_eq!(
         mistake("duplicates,particle=80"),
@@ -123,7 +123,7 @@ fn mistakes_are_named() {
         ),
         (
             "html:nowhere",
-            "fault html: unknown call \"nowhere\": use one of token, statuses, routing-state, users, user, queues, members",
+            "fault html: unknown call \"nowhere\": use one of token, statuses, routing-state, users, user, queues, members, routing-status, presence, presence-bulk, user-queues, definitions, system-presences, details, agent-status, conversations, channels, channel, subscriptions, available-topics",
         ),
         (
             "html@noon",
@@ -152,5 +152,5 @@ fn the_help_text_writes_every_fault_as_a_plan_does() {
     assert!(help.contains("  throttle[:CALL][=DURATION]"), "{help}");
     assert!(help.contains("  partial=PERCENT "), "{help}");
     assert!(help.contains("  no-history "), "{help}");
-    assert_eq!(help.lines().count(), 27 + 2);
+    assert_eq!(help.lines().count(), FaultKind::CutBody as usize + 1 + 2);
 }

@@ -13,6 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::model::ids::UserId;
+use crate::upstream::headers::http_date;
+use crate::upstream::request::SINGLE_BODY_MAX;
+use crate::upstream::response::HEADER_MAX;
 use crate::upstream::wire_status;
 
 const SECRET: &str = "canary-secret";

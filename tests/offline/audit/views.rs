@@ -1,0 +1,288 @@
+//! Views: no state without an answer that told it, none moved without one that named the agent,
+//! none that goes back, none frozen; presences only from snapshots that cover enough.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use genesys_cloud_exporter::model::state::RoutingState;
+use genesys_cloud_exporter::model::view::{AgentView, View};
+
+use super::answers::{self, UNRECOGNISED, asked_about, snapshot_page};
+use super::truth::Truth;
+use super::{Complaints, Terms};
+use crate::harness::observe::{Observation, Observed};
+
+/// Answers and snapshots remembered: those between two views, and some before.
+const REMEMBERED: usize = 6;
+
+/// The platform's clock is known to a second or so; what depends on it may be late by this.
+const CLOCK_SLACK: i64 = 5_000;
+
+/// How long after an untrue answer its effects can last: the tolerance for gaps, twice.
+const UNTRUTH_LASTS: i64 = 110_000;
+
+/// What was told of a segment.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    /// A bit a state.
+    states: u8,
+    /// Latest platform instant for which it was said to be the current one.
+    current_at: i64,
+}
+
+struct Snapshot {
+    at: i64,
+    records: BTreeMap<String, (String, usize)>,
+}
+
+#[derive(Default)]
+struct Person {
+    told: BTreeMap<i64, Told>,
+    named: VecDeque<i64>,
+}
+
+pub(crate) struct Views {
+    terms: Terms,
+    people: BTreeMap<String, Person>,
+    snapshots: VecDeque<Snapshot>,
+    pages: (Vec<answers::Record>, usize),
+    /// When the view under way was built: true time, platform time.
+    built: (i64, i64),
+    last: Option<(i64, Arc<View>)>,
+    pub(crate) published: usize,
+    pub(crate) moves: usize,
+    pub(crate) refused_snapshots: usize,
+}
+
+fn number(state: RoutingState) -> usize {
+    match state {
+        RoutingState::Available => 0,
+        RoutingState::NotReady => 1,
+        RoutingState::OnCall => 2,
+        RoutingState::WrapUp => 3,
+        RoutingState::Unknown => UNRECOGNISED,
+    }
+}
+
+impl Views {
+    pub(crate) fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            people: BTreeMap::new(),
+            snapshots: VecDeque::new(),
+            pages: (Vec::new(), 0),
+            built: (0, 0),
+            last: None,
+            published: 0,
+            moves: 0,
+            refused_snapshots: 0,
+        }
+    }
+
+    pub(crate) fn window(&self) -> i64 {
+        self.terms.window
+    }
+
+    /// Platform time at which the view shown last was built.
+    pub(crate) fn built(&self) -> i64 {
+        self.built.1
+    }
+
+    pub(crate) fn last(&self) -> Option<&Arc<View>> {
+        self.last.as_ref().map(|(_, view)| view)
+    }
+
+    pub(crate) fn observe(&mut self, observed: &Observed, complaints: &mut Complaints) {
+        match &observed.what {
+            Observation::Answered {
+                path, reached, raw, ..
+            } if raw.status == Some(200) => {
+                if let Some(user) = asked_about(path) {
+                    self.told(observed.at, user, *reached, &raw.body);
+                } else if let Some(page) = snapshot_page(path) {
+                    self.page(observed.at, page, &raw.body);
+                }
+            }
+            Observation::Built => self.built = (observed.at, observed.platform),
+            Observation::Published(view) => self.published(view, complaints),
+            Observation::Closed { user, until }
+                if *until > observed.platform + self.terms.window =>
+            {
+                let ahead = until - observed.platform;
+                complaints.add("closed early", || {
+                    format!("{user} until {until}, {ahead} ms ahead of the platform's clock")
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn told(&mut self, at: i64, user: &str, reached: i64, body: &[u8]) {
+        let entries = answers::entries(body);
+        let newest = entries.iter().map(|(start, _)| *start).max();
+        let person = self.people.entry(user.to_owned()).or_default();
+        for (start, state) in entries {
+            let told = person.told.entry(start).or_default();
+            told.states |= 1 << state;
+            if Some(start) == newest {
+                told.current_at = told.current_at.max(reached);
+            }
+        }
+        person.named.push_back(at);
+        if person.named.len() > REMEMBERED {
+            person.named.pop_front();
+        }
+    }
+
+    fn page(&mut self, at: i64, page: u32, body: &[u8]) {
+        if page == 1 {
+            self.pages = (Vec::new(), 0);
+        }
+        let Some((records, rows, total)) = answers::records(body) else {
+            return;
+        };
+        self.pages.0.extend(records);
+        self.pages.1 += rows;
+        if total.is_some_and(|total| self.pages.1 < total) {
+            return;
+        }
+        let records: BTreeMap<String, (String, usize)> = std::mem::take(&mut self.pages.0)
+            .into_iter()
+            .map(|record| (record.user, (record.presence, record.state)))
+            .collect();
+        let registered = self.last().map_or(0, |view| view.health.registry_agents);
+        if (records.len() as u64) * 10 < registered * 9 {
+            // Whatever it says, nothing may follow from it.
+            self.refused_snapshots += 1;
+            return;
+        }
+        self.snapshots.push_back(Snapshot { at, records });
+        if self.snapshots.len() > REMEMBERED {
+            self.snapshots.pop_front();
+        }
+    }
+
+    fn published(&mut self, view: &Arc<View>, complaints: &mut Complaints) {
+        self.published += 1;
+        let (since, previous) = match &self.last {
+            Some((since, previous)) => (*since, Some(Arc::clone(previous))),
+            None => (0, None),
+        };
+        let mut before = previous
+            .iter()
+            .flat_map(|view| view.agents.iter())
+            .peekable();
+        for agent in &view.agents {
+            while before.next_if(|b| b.user_id < agent.user_id).is_some() {}
+            let before = before.next_if(|b| b.user_id == agent.user_id);
+            self.aged(agent, complaints);
+            let moved =
+                before.is_none_or(|b| (b.state, b.entered_at) != (agent.state, agent.entered_at));
+            if moved {
+                self.moves += 1;
+                self.moved(agent, before, since, complaints);
+            }
+            if before.is_none_or(|b| b.presence != agent.presence) {
+                self.changed_presence(agent, before, complaints);
+            }
+        }
+        self.last = Some((self.built.0, Arc::clone(view)));
+    }
+
+    /// Unknown after `stale_after` without confirmation, and not before.
+    fn aged(&self, agent: &AgentView, complaints: &mut Complaints) {
+        let Some(confirmed) = agent.confirmed_until else {
+            return;
+        };
+        let age = self.built.1 - confirmed.0;
+        let (stale, limit) = (agent.stale, self.terms.stale_after);
+        if stale && age <= limit - CLOCK_SLACK || !stale && age > limit + CLOCK_SLACK {
+            complaints.add("wrong age", || {
+                format!("stale: {stale} at an age of {age} ms: {agent:?}")
+            });
+        }
+        if confirmed.0 > self.built.1 + CLOCK_SLACK {
+            complaints.add("confirmed ahead", || format!("by {} ms: {agent:?}", -age));
+        }
+        if stale && number(agent.state) != UNRECOGNISED {
+            complaints.add("stale and shown", || format!("{agent:?}"));
+        }
+    }
+
+    fn moved(
+        &self,
+        agent: &AgentView,
+        before: Option<&AgentView>,
+        since: i64,
+        complaints: &mut Complaints,
+    ) {
+        let user = agent.user_id.as_str();
+        let state = number(agent.state);
+        let Some(entered) = agent.entered_at else {
+            let said = |s: &Snapshot| s.records.get(user).is_some_and(|r| r.1 == state);
+            let known = self.until_built().any(said);
+            if !known && !agent.stale {
+                complaints.add("state without evidence", || format!("{agent:?}"));
+            }
+            return;
+        };
+        if before.is_some_and(|b| b.entered_at > Some(entered)) {
+            complaints.add("went back", || format!("{before:?}\n    {agent:?}"));
+        }
+        let person = self.people.get(user);
+        let told = person.and_then(|person| person.told.get(&entered.0));
+        let said = told.is_some_and(|told| told.states & (1 << state) != 0);
+        if !said && !agent.stale {
+            complaints.add("state without evidence", || format!("{agent:?}: {told:?}"));
+        }
+        let between = |at: &i64| (since..=self.built.0).contains(at);
+        let named = person.is_some_and(|person| person.named.iter().any(between));
+        let confirmed = self.snapshots.iter().any(|s| between(&s.at));
+        // One segment may age, and come back by a snapshot that confirms it.
+        let same = before.is_some_and(|b| b.entered_at == Some(entered));
+        let returned = same && before.is_some_and(|b| b.stale) && confirmed;
+        let aged = same && agent.stale;
+        if !(named || returned || aged || before.is_none()) {
+            complaints.add("moved without an answer", || {
+                format!("since {since}: {before:?}\n    {agent:?}")
+            });
+        }
+    }
+
+    fn changed_presence(
+        &self,
+        agent: &AgentView,
+        before: Option<&AgentView>,
+        complaints: &mut Complaints,
+    ) {
+        let user = agent.user_id.as_str();
+        let shown = agent.presence.wire();
+        let told = |s: &Snapshot| s.records.get(user).is_some_and(|r| r.0 == shown);
+        let nobody_knows = before.is_none() && shown == "Unknown";
+        // A restart shows what was kept, which the auditor saw long ago.
+        if !nobody_knows && before.is_some() && !self.until_built().any(told) {
+            complaints.add("presence without evidence", || {
+                format!("{before:?}\n    {agent:?}")
+            });
+        }
+    }
+
+    fn until_built(&self) -> impl Iterator<Item = &Snapshot> {
+        self.snapshots.iter().filter(|s| s.at <= self.built.0)
+    }
+
+    /// Finds out who was told untruths about themselves.
+    pub(crate) fn finish(&mut self, truth: &mut Truth) {
+        for (user, person) in &self.people {
+            for (start, told) in &person.told {
+                let Some((_, end)) = truth.segment(user, *start) else {
+                    continue;
+                };
+                if end < told.current_at {
+                    let spans = truth.misled_about.entry(user.clone()).or_default();
+                    spans.push((end, told.current_at + UNTRUTH_LASTS));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Virtual time: the real pipeline and a simulated platform on one queue of events.
+//!
+//! The pipeline's effects are executed as the driver executes them, its requests are built by
+//! the client's own builders and answered with the simulator's own bytes; only clocks, sockets
+//! and disks are stand-ins. One seed decides everything, so it reproduces everything.
+
+pub(crate) mod journal;
+pub(crate) mod observe;
+pub(crate) mod options;
+pub(crate) mod swarm;
+pub(crate) mod transport;
+pub(crate) mod world;

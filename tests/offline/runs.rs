@@ -1,0 +1,126 @@
+//! One run from its options to its verdict.
+
+use std::sync::Arc;
+
+use genesys_cloud_exporter::model::time::UnixMillis;
+use genesys_cloud_exporter::model::view::{BreakerState, View};
+use genesys_cloud_exporter::model::window::WindowRow;
+
+use crate::audit::rows::{Row, Tally};
+use crate::audit::truth::Truth;
+use crate::audit::{Auditor, Complaints, Terms};
+use crate::harness::options::{MINUTE, Options};
+use crate::harness::swarm::{RECOVERY, untruths};
+use crate::harness::world::World;
+
+/// Snapshots lie for as long as a fault lasts, and the cache and the next poll after it.
+const UNTRUTH_MARGIN: i64 = 45_000;
+
+/// Windows that end so long before a run does are closed by then.
+const CLOSED_WITHIN: i64 = 3 * MINUTE;
+
+/// What the auditor is told of the options.
+pub(crate) fn terms(options: &Options) -> Terms {
+    let pipeline = options.config().pipeline;
+    Terms {
+        requests_per_minute: pipeline.requests_per_minute as usize,
+        max_in_flight: pipeline.max_in_flight as usize,
+        breaker_failures: pipeline.breaker_failures as usize,
+        stale_after: pipeline.stale_after.0,
+        window: pipeline.window.length.0,
+    }
+}
+
+/// A run and what was found.
+pub(crate) struct Run {
+    pub(crate) tally: Tally,
+    pub(crate) digest: u64,
+    pub(crate) rows: Vec<WindowRow>,
+    pub(crate) complaints: Complaints,
+    pub(crate) says: String,
+}
+
+/// The truth of a run, as the simulator knows it at the end.
+pub(crate) fn truth(world: &mut World<'_>, options: &Options) -> Truth {
+    let until = options.end() + 60_000;
+    let mut truth = Truth::of(&mut world.platform, until);
+    if options.faults.contains("registry-shrink") {
+        // Whoever the registry forgets for a while has come and gone too.
+        truth.movers = truth.agents.len();
+    }
+    // By the platform's clock, whatever that showed.
+    let skews: Vec<i64> = [0, 90_000, -40_000].into();
+    for (from, to) in untruths(options) {
+        let (from, to) = (options.origin.0 + from, options.origin.0 + to);
+        let low = from + skews.iter().min().unwrap() - UNTRUTH_MARGIN;
+        let high = to + skews.iter().max().unwrap() + UNTRUTH_MARGIN;
+        truth.misled.push((low, high));
+    }
+    truth
+}
+
+/// Windows that must be whole.
+pub(crate) fn calm(options: &Options) -> (i64, i64) {
+    (
+        options.calm_from() + RECOVERY,
+        options.end() - CLOSED_WITHIN,
+    )
+}
+
+/// Runs, audits, and says what it saw.
+pub(crate) fn run(options: &Options) -> Run {
+    eprintln!("{options}");
+    let mut auditor = Auditor::new(terms(options));
+    let mut world = World::new(options, &mut auditor);
+    let rows = world.run();
+    let mut truth = truth(&mut world, options);
+    let digest = world.digest;
+    drop(world);
+    let plain: Vec<Row> = rows.iter().map(Row::of).collect();
+    let tally = auditor.finish(&plain, &mut truth, calm(options));
+    let last = Arc::clone(auditor.views.last().expect("something was shown"));
+    recovered(&last, options, &mut auditor.complaints);
+    let says = format!(
+        "seed {}: digest {digest:016x}; {} requests (at most {} a minute), {} throttled, breaker \
+         opened {}; {} views, {} moves, {} snapshots refused; {tally:?}",
+        options.seed,
+        auditor.requests.sent,
+        auditor.requests.most_in_a_minute,
+        auditor.requests.throttled,
+        auditor.requests.opened,
+        auditor.views.published,
+        auditor.views.moves,
+        auditor.views.refused_snapshots,
+    );
+    eprintln!("{says}");
+    Run {
+        tally,
+        digest,
+        rows,
+        complaints: auditor.complaints,
+        says,
+    }
+}
+
+/// Once faults are over, everything comes right.
+fn recovered(view: &View, options: &Options, complaints: &mut Complaints) {
+    let health = &view.health;
+    let joined = view
+        .agents
+        .iter()
+        .filter(|a| a.entered_at.is_some())
+        .count() as u64;
+    let age = UnixMillis(options.end()) - view.built_at;
+    let well = health.up
+        && health.breaker == BreakerState::Closed
+        && health.authenticated == Some(true)
+        && health.agents_stale == 0
+        && health.agents_missing == 0
+        && joined == health.registry_agents
+        && health.join_coverage == Some(1.0);
+    if !well {
+        complaints.add("not recovered", || {
+            format!("{joined} joined, view {} ms old: {health:?}", age.0)
+        });
+    }
+}
