@@ -20,6 +20,7 @@ mod delta;
 mod demo;
 mod platform;
 mod refusals;
+mod sdk;
 mod secrets;
 mod support;
 mod truth;
