@@ -278,9 +278,8 @@ impl<'a> Reading<'a> {
     fn status_of(&self, segment: usize) -> RoutingStatus {
         match self.routing[segment].state {
             RoutingState::Available => RoutingStatus::Idle,
-            RoutingState::WrapUp => RoutingStatus::Interacting,
             RoutingState::OnCall if self.is_outbound(segment) => RoutingStatus::Communicating,
-            RoutingState::OnCall => RoutingStatus::Interacting,
+            RoutingState::OnCall | RoutingState::WrapUp => RoutingStatus::Interacting,
             RoutingState::NotReady if self.missed_an_alert(segment) => RoutingStatus::NotResponding,
             RoutingState::NotReady => RoutingStatus::OffQueue,
             RoutingState::Unknown => unreachable!("BUG: a timeline has no unknown state"),
