@@ -57,6 +57,7 @@ const EDGES: &[&str] = &[
     "src/journal/writer.rs",
     "src/main.rs",
     "src/simulator/serve.rs",
+    "src/simulator/socket.rs",
     "src/store/columns.rs",
     "src/store/consumer.rs",
     "src/store/event_rows.rs",
