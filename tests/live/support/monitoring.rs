@@ -30,6 +30,19 @@ pub(crate) const JOB: &str = "genesys-cloud";
 const SETTINGS: &str =
     "global: { scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 1s }\n";
 
+/// A start takes a moment; on a busy machine, longer.
+const READY_BOUND: Duration = Duration::from_secs(60);
+
+/// Waits until a server that listens answers, too.
+async fn wait_ready(http: &Http, url: &str) {
+    let ready = format!("{url}/-/ready");
+    wait_for(&ready, READY_BOUND, async || {
+        let answer = http.try_get(&ready, "*/*").await?;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
 /// A minute becomes a second, an hour a minute.
 pub(crate) fn hurried(rules: &str) -> String {
     let durations = Regex::new(r"(\[|offset |for: )(\d+)([mh])\b").unwrap();
@@ -78,10 +91,14 @@ impl Prometheus {
             "--rules.alert.for-grace-period=0s",
         ];
         let mut process = Process::tool("prometheus", "prometheus", directory.path(), &arguments);
-        let address = process.listening(0).await;
+        let (url, http) = (
+            format!("http://{}", process.listening(0).await),
+            Http::new(),
+        );
+        wait_ready(&http, &url).await;
         Self {
-            url: format!("http://{address}"),
-            http: Http::new(),
+            url,
+            http,
             _process: process,
             _directory: directory,
         }
@@ -196,10 +213,14 @@ impl Alertmanager {
         ];
         let (program, package) = ("prometheus-alertmanager", "prometheus-alertmanager");
         let mut process = Process::tool(program, package, directory.path(), &arguments);
-        let address = process.listening(0).await;
+        let (url, http) = (
+            format!("http://{}", process.listening(0).await),
+            Http::new(),
+        );
+        wait_ready(&http, &url).await;
         Self {
-            url: format!("http://{address}"),
-            http: Http::new(),
+            url,
+            http,
             _process: process,
             _directory: directory,
         }
