@@ -88,6 +88,10 @@ struct RunningScan {
     scan: Scan,
     admitted_at: Monotonic,
     sent_at: Now,
+    /// The platform's clock showed at least this when the first page was sent, by what was known
+    /// when that page came: a later page may tell of a clock that was stepped meanwhile, or of a
+    /// machine that slept.
+    described_at: Option<UnixMillis>,
     pages_admitted: u32,
     pages_sent: u32,
 }

@@ -143,7 +143,7 @@ impl Budget {
     /// Admits `cost` requests, whole or not at all, and notes them as sent now. Several go out
     /// one after the other and take one place in flight between them.
     pub fn admit(&mut self, priority: Priority, cost: u32, now: Monotonic) -> bool {
-        let fits = self.blocked_until.is_none_or(|until| now >= until)
+        let fits = !self.is_blocked(now)
             && self.pace(priority).is_none_or(|p| p.earliest(now) <= now)
             && self.has_place(priority)
             && self.allows(self.ledger.used(now), priority, cost);
@@ -256,7 +256,7 @@ impl Budget {
 
     /// Requests that may still be sent in the running minute; 0 while the platform makes us wait.
     pub fn remaining(&self, now: Monotonic) -> u32 {
-        if self.blocked_until.is_some_and(|until| now < until) {
+        if self.is_blocked(now) {
             return 0;
         }
         let left = u64::from(self.allowance()).saturating_sub(self.ledger.used(now).total());
@@ -266,6 +266,11 @@ impl Budget {
     /// Until when the last 429 forbids everything; may lie in the past.
     pub fn blocked_until(&self) -> Option<Monotonic> {
         self.blocked_until
+    }
+
+    /// Whether the last 429 forbids everything now.
+    pub fn is_blocked(&self, now: Monotonic) -> bool {
+        self.blocked_until.is_some_and(|until| now < until)
     }
 
     /// How many requests a forced refresh or a divergence validation may take: half of what is
