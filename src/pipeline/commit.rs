@@ -52,8 +52,11 @@ impl Pipeline {
         self.committed_at = now.mono;
         self.sequence += 1;
         let at = self.platform_now(now);
-        let members_known =
-            self.directory.complete || now.mono - self.started_at > MEMBERS_PATIENCE;
+        // Accrual that has begun goes on with the members known from before: the checkpoint moves
+        // agents along with the snapshot and takes their time for accrued.
+        let members_known = self.resumed
+            || self.directory.complete
+            || now.mono - self.started_at > MEMBERS_PATIENCE;
         let begun = (self.stopwatch)();
         // A guess of the platform's clock gives no window up.
         let known = self.skew.is_measured().then_some(at);

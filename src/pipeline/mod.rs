@@ -101,6 +101,8 @@ pub struct Pipeline {
     config: PipelineConfig,
     stopwatch: Stopwatch,
     started_at: Monotonic,
+    /// Time was accrued before this start.
+    resumed: bool,
 
     cycle: Cycle,
     budget: Budget,
@@ -158,6 +160,7 @@ impl Pipeline {
             ..Health::default()
         };
         Ok(Self {
+            resumed: reconciler.has_accrued(),
             cycle: Cycle::new(
                 &config.org,
                 config.poll_interval,
