@@ -337,7 +337,10 @@ impl Reconciler {
             return applied.verdict;
         };
         agent.joined_with = match (applied.verdict, asked_with) {
-            (Verdict::Current, Some(fact)) => fact,
+            // A record of a later change than the answer can know of is not what it answers.
+            (Verdict::Current, Some(fact)) => {
+                fact.filter(|fact| fact.last_modified <= evidence.latest)
+            }
             (Verdict::Current, None) => agent.joined_with,
             // It said nothing usable: no snapshot may confirm what is held until one does.
             _ => None,
