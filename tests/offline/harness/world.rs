@@ -1,13 +1,13 @@
 //! The event loop: executes effects as the driver does, in virtual time.
 
-use std::collections::{BTreeMap, BinaryHeap};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write as _;
 
 use genesys_cloud_exporter::config::Config;
 use genesys_cloud_exporter::effect::{Append, Effect};
 use genesys_cloud_exporter::model::event::JournalRecord;
-use genesys_cloud_exporter::model::time::{Millis, Monotonic, Now, UnixMillis};
+use genesys_cloud_exporter::model::time::{Monotonic, Now, UnixMillis};
 use genesys_cloud_exporter::model::window::WindowRow;
 use genesys_cloud_exporter::pipeline::Pipeline;
 use genesys_cloud_exporter::simulator::exchange::SimRequest;
@@ -144,8 +144,16 @@ impl<'o> World<'o> {
             (None, None) => self.options.end(),
         };
         self.now = self.now.max(next);
-        self.turns = if self.now == before { self.turns + 1 } else { 0 };
-        assert!(self.turns < TURNS_MAX, "the pipeline spins at {}", UnixMillis(self.now));
+        self.turns = if self.now == before {
+            self.turns + 1
+        } else {
+            0
+        };
+        assert!(
+            self.turns < TURNS_MAX,
+            "the pipeline spins at {}",
+            UnixMillis(self.now)
+        );
         if event.is_some_and(|event| event <= self.now) {
             let Reverse((_, number)) = self.queue.pop().expect("it was peeked at");
             let event = self.events.remove(&number).expect("it is scheduled once");
@@ -331,7 +339,8 @@ impl<'o> World<'o> {
 
     fn say_answered(&mut self, flight: &Flight, reached: i64, raw: Raw) {
         let path = flight.request.path_and_query();
-        let line = format!("< {} {:?} {path}", flight.id.0, raw.status);
+        let body = String::from_utf8_lossy(if self.log.is_some() { &raw.body } else { b"" });
+        let line = format!("< {} {:?} {path} {body}", flight.id.0, raw.status);
         self.digest(&line);
         self.observe(Observation::Answered {
             id: flight.id.0,
@@ -354,7 +363,8 @@ impl<'o> World<'o> {
     }
 
     fn keep(&mut self, append: &Append) {
-        self.journal.append(append, UnixMillis(self.now + self.step));
+        self.journal
+            .append(append, UnixMillis(self.now + self.step));
         for record in &append.records {
             if let JournalRecord::Marks(marks) = record {
                 for mark in marks {
@@ -409,6 +419,7 @@ impl<'o> World<'o> {
                 if let Some(life) = self.life.as_mut() {
                     life.zero += lasts;
                 }
+                self.observe(Observation::Slept);
             }
             Upset::Join { agents } => self.change_registry(&format!(r#"{{"add":{agents}}}"#)),
             Upset::Leave { agents } => {
@@ -473,10 +484,5 @@ impl<'o> World<'o> {
         if let Some(log) = &mut self.log {
             writeln!(log, "{} {line}", self.now).expect("a string takes any text");
         }
-    }
-
-    /// A span from the origin on, as the machine's configuration has it.
-    pub(crate) fn setting(&self, of: impl Fn(&Config) -> Millis) -> i64 {
-        of(&self.config).0
     }
 }
