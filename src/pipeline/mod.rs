@@ -155,6 +155,8 @@ impl Pipeline {
         let reconciler = Reconciler::restore(config.clone(), checkpoint)?;
         let mut registry = Registry::new(config.registry_refresh);
         directory::restore(&mut registry, checkpoint)?;
+        let mut budget = Budget::new(config.requests_per_minute, config.max_in_flight);
+        commit::restore_budget(&mut budget, checkpoint, now)?;
         let health = Health {
             snapshots: SnapshotOutcome::ALL.into_iter().map(|o| (o, 0)).collect(),
             ..Health::default()
@@ -167,7 +169,7 @@ impl Pipeline {
                 config.retry_backoff,
                 now.mono,
             ),
-            budget: Budget::new(config.requests_per_minute, config.max_in_flight),
+            budget,
             breaker: Breaker::new(
                 config.breaker_failures,
                 config.breaker_cooldown,

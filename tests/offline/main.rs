@@ -16,4 +16,5 @@ mod harness;
 mod days;
 mod properties;
 mod runs;
+mod scenarios;
 mod swarms;
