@@ -111,12 +111,14 @@ impl Driver {
             match events.recv().await {
                 Some(Event::Appended(sequence)) => {
                     let effects = self.pipeline.on_appended(sequence, self.clock.now());
-                    // Only what is known is kept: requests would not be answered any more.
-                    let shown = effects
-                        .into_iter()
-                        .filter(|effect| matches!(effect, Effect::Publish(_)))
-                        .collect();
-                    self.execute(shown, tasks, sender);
+                    // Only what is known is kept: requests would not be answered any more. What
+                    // came during the append may be appended at once; the last one follows it.
+                    let wanted = |effect: &Effect| match effect {
+                        Effect::Publish(_) => true,
+                        Effect::Append(_) => !stopping,
+                        _ => false,
+                    };
+                    self.execute(effects.into_iter().filter(wanted).collect(), tasks, sender);
                     if stopping {
                         return;
                     }

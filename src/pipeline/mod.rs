@@ -88,6 +88,10 @@ struct RunningScan {
     scan: Scan,
     admitted_at: Monotonic,
     sent_at: Now,
+    /// The platform's clock showed at least this when the first page was sent, by what was known
+    /// when that page came: a later page may tell of a clock that was stepped meanwhile, or of a
+    /// machine that slept.
+    described_at: Option<UnixMillis>,
     pages_admitted: u32,
     pages_sent: u32,
 }
@@ -97,6 +101,8 @@ pub struct Pipeline {
     config: PipelineConfig,
     stopwatch: Stopwatch,
     started_at: Monotonic,
+    /// Time was accrued before this start.
+    resumed: bool,
 
     cycle: Cycle,
     budget: Budget,
@@ -149,18 +155,21 @@ impl Pipeline {
         let reconciler = Reconciler::restore(config.clone(), checkpoint)?;
         let mut registry = Registry::new(config.registry_refresh);
         directory::restore(&mut registry, checkpoint)?;
+        let mut budget = Budget::new(config.requests_per_minute, config.max_in_flight);
+        commit::restore_budget(&mut budget, checkpoint, now)?;
         let health = Health {
             snapshots: SnapshotOutcome::ALL.into_iter().map(|o| (o, 0)).collect(),
             ..Health::default()
         };
         Ok(Self {
+            resumed: reconciler.has_accrued(),
             cycle: Cycle::new(
                 &config.org,
                 config.poll_interval,
                 config.retry_backoff,
                 now.mono,
             ),
-            budget: Budget::new(config.requests_per_minute, config.max_in_flight),
+            budget,
             breaker: Breaker::new(
                 config.breaker_failures,
                 config.breaker_cooldown,

@@ -90,6 +90,7 @@ impl Pipeline {
             scan: Scan::new(),
             admitted_at: now.mono,
             sent_at: now,
+            described_at: None,
             pages_admitted: pages,
             pages_sent: 1,
         });

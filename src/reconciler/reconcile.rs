@@ -233,6 +233,12 @@ impl Reconciler {
             agent.follows_bulk = confirms;
             self.changes.agents.insert(record.user_id.clone());
         }
+        // Its last join may have failed for a record that the cache has taken back since.
+        let idle = confirms && agent.resting.is_none();
+        if let Some(confirmed) = agent.routing_confirmed_at.filter(|_| idle) {
+            self.rest(&record.user_id, confirmed);
+            return;
+        }
         let asked_for_this = !news && agent.asking.is_some();
         if !confirms && !asked_for_this {
             let class = if agent.joined() {
@@ -331,7 +337,10 @@ impl Reconciler {
             return applied.verdict;
         };
         agent.joined_with = match (applied.verdict, asked_with) {
-            (Verdict::Current, Some(fact)) => fact,
+            // A record of a later change than the answer can know of is not what it answers.
+            (Verdict::Current, Some(fact)) => {
+                fact.filter(|fact| fact.last_modified <= evidence.latest)
+            }
             (Verdict::Current, None) => agent.joined_with,
             // It said nothing usable: no snapshot may confirm what is held until one does.
             _ => None,

@@ -134,7 +134,7 @@ pub(crate) fn conserved(
     if error > slack || error < -(slack + moved) {
         complaints.add("time not conserved", || {
             format!(
-                "off by {error} ms of {} ms, slack {slack}",
+                "off by {error} ms of {} ms, slack {slack}\n    {first:?}\n    {last:?}",
                 agents * elapsed
             )
         });

@@ -24,7 +24,7 @@ use crate::harness::observe::{Observation, Observed, Observer};
 use counters::Counters;
 use requests::Requests;
 use rows::{Row, Tally};
-use truth::Truth;
+use truth::{Calm, Truth};
 use views::Views;
 
 /// What the auditor is told of the configuration: limits that the run must keep.
@@ -85,7 +85,7 @@ impl Auditor {
     }
 
     /// What can be judged only once everything is known.
-    pub(crate) fn finish(&mut self, rows: &[Row], truth: &mut Truth, calm: (i64, i64)) -> Tally {
+    pub(crate) fn finish(&mut self, rows: &[Row], truth: &mut Truth, calm: &Calm) -> Tally {
         self.views.finish(truth);
         let window = self.views.window();
         let tally = rows::judge(rows, truth, window, calm, &mut self.complaints);

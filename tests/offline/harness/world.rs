@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use genesys_cloud_exporter::config::Config;
 use genesys_cloud_exporter::effect::{Append, Effect};
 use genesys_cloud_exporter::model::event::JournalRecord;
-use genesys_cloud_exporter::model::time::{Millis, Monotonic, Now, UnixMillis};
+use genesys_cloud_exporter::model::time::{Monotonic, Now, UnixMillis};
 use genesys_cloud_exporter::model::window::WindowRow;
 use genesys_cloud_exporter::pipeline::Pipeline;
 use genesys_cloud_exporter::simulator::exchange::SimRequest;
@@ -339,7 +339,8 @@ impl<'o> World<'o> {
 
     fn say_answered(&mut self, flight: &Flight, reached: i64, raw: Raw) {
         let path = flight.request.path_and_query();
-        let line = format!("< {} {:?} {path}", flight.id.0, raw.status);
+        let body = String::from_utf8_lossy(if self.log.is_some() { &raw.body } else { b"" });
+        let line = format!("< {} {:?} {path} {body}", flight.id.0, raw.status);
         self.digest(&line);
         self.observe(Observation::Answered {
             id: flight.id.0,
@@ -418,6 +419,7 @@ impl<'o> World<'o> {
                 if let Some(life) = self.life.as_mut() {
                     life.zero += lasts;
                 }
+                self.observe(Observation::Slept);
             }
             Upset::Join { agents } => self.change_registry(&format!(r#"{{"add":{agents}}}"#)),
             Upset::Leave { agents } => {
@@ -482,10 +484,5 @@ impl<'o> World<'o> {
         if let Some(log) = &mut self.log {
             writeln!(log, "{} {line}", self.now).expect("a string takes any text");
         }
-    }
-
-    /// A span from the origin on, as the machine's configuration has it.
-    pub(crate) fn setting(&self, of: impl Fn(&Config) -> Millis) -> i64 {
-        of(&self.config).0
     }
 }
