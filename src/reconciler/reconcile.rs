@@ -171,7 +171,14 @@ impl Reconciler {
         ingested_at: UnixMillis,
     ) {
         self.cycle += 1;
-        self.cohort_until = self.cohort_until.max(Some(at));
+        if self.cohort_until.is_some_and(|until| at < until) {
+            // The platform's clock was set back: who follows the snapshot is confirmed further
+            // than this one, and others may follow from now on. Each entry speaks for itself.
+            let following = self.agents.iter().filter(|(_, agent)| agent.follows_bulk);
+            let following: Vec<UserId> = following.map(|(user, _)| user.clone()).collect();
+            self.changes.agents.extend(following);
+        }
+        self.cohort_until = Some(at);
         for record in records {
             if self.agents.contains_key(&record.user_id) {
                 self.begin(&record.user_id, at);
@@ -361,7 +368,9 @@ impl Reconciler {
         let Some(agent) = self.agents.get_mut(user) else {
             return;
         };
-        if verdict != Verdict::Current || agent.pending {
+        // What answered no record is asked again with the next one, not at once.
+        let unanswered = agent.bulk.is_some() && agent.joined_with.is_none();
+        if verdict != Verdict::Current || agent.pending || unanswered {
             return;
         }
         if agent.bulk == agent.joined_with {

@@ -15,13 +15,8 @@ fn a_day(seed: u64) {
 }
 
 #[test]
-fn the_first_day() {
+fn a_day_with_a_swarm_of_faults() {
     a_day(1);
-}
-
-#[test]
-fn the_second_day() {
-    a_day(2);
 }
 
 #[test]

@@ -29,10 +29,10 @@ fn seeds_that_once_failed() {
     }
 }
 
-fn scenario(faulty: i64, upsets: Vec<(i64, Upset)>, faults: &str) -> Options {
+fn scenario(lasts: i64, upsets: Vec<(i64, Upset)>, faults: &str) -> Options {
     let org = OrgSpec::new(40, 4, 77);
     Options {
-        faulty,
+        faulty: lasts,
         upsets,
         faults: faults.to_owned(),
         ..Options::calm(org, RECOVERY + 20 * MINUTE)
@@ -121,7 +121,7 @@ fn joined() -> Reconciler {
     let options = Options::calm(OrgSpec::new(1, 1, 1), MINUTE);
     let mut reconciler = Reconciler::new(options.config().pipeline);
     let user = UserId::new(USER);
-    reconciler.on_registry(&[user.clone()], &[]);
+    reconciler.on_registry(std::slice::from_ref(&user), &[]);
     reconciler.on_snapshot(&[record(RoutingState::Available, 5)], at(10), at(10));
     assert_eq!(
         reconciler.next_join(JoinClass::NeverJoined, at(10)),
@@ -157,6 +157,7 @@ fn a_record_from_after_an_answer_is_not_what_it_answered() {
     reconciler.on_snapshot(&ahead, at(25), at(25));
     reconciler.asked(&user, JoinClass::Changed);
     answer(&mut reconciler, RoutingState::Available, 5, 30);
+    assert!(!reconciler.agents()[&user].pending, "but not at once");
     reconciler.on_snapshot(&ahead, at(95), at(95));
     let agent = &reconciler.agents()[&user];
     assert_eq!(agent.confirmed_until, Some(at(30)));

@@ -139,14 +139,14 @@ pub(crate) fn conserved(
             )
         });
     }
-    let misled: i64 = truth.misled.iter().map(|s| s.1 - s.0).sum::<i64>() * agents
+    let untrue: i64 = truth.misled.iter().map(|s| s.1 - s.0).sum::<i64>() * agents
         + truth
             .misled_about
             .values()
             .flatten()
             .map(|s| s.1 - s.0)
             .sum::<i64>();
-    let unclear = slack + misled + estimated + last.debt + first.debt + last.held + first.held;
+    let unclear = slack + untrue + estimated + last.debt + first.debt + last.held + first.held;
     for state in 0..4 {
         let lived: i64 = truth
             .agents

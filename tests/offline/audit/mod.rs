@@ -19,6 +19,7 @@ pub(crate) mod truth;
 pub(crate) mod views;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use crate::harness::observe::{Observation, Observed, Observer};
 use counters::Counters;
@@ -60,7 +61,8 @@ impl Complaints {
     pub(crate) fn assert_none(&self, run: &str) {
         let mut text = String::new();
         for (kind, (count, kept)) in &self.0 {
-            text += &format!("{kind}, {count} times:\n  {}\n", kept.join("\n  "));
+            let kept = kept.join("\n  ");
+            writeln!(text, "{kind}, {count} times:\n  {kept}").expect("a string takes any text");
         }
         assert!(text.is_empty(), "{run}\n{text}");
     }

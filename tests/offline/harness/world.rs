@@ -43,7 +43,7 @@ struct Flight {
 
 enum Event {
     Reach(Flight),
-    Arrive(Flight, i64, Arrival),
+    Arrive(Box<(Flight, i64, Arrival)>),
     Durable(u64, Append),
     Upset(Upset),
     Start { clean: bool },
@@ -204,7 +204,10 @@ impl<'o> World<'o> {
         }
         match event {
             Event::Reach(flight) => self.reach(flight),
-            Event::Arrive(flight, reached, arrival) => self.arrive(&flight, reached, arrival),
+            Event::Arrive(arrived) => {
+                let (flight, reached, arrival) = *arrived;
+                self.arrive(&flight, reached, arrival);
+            }
             Event::Durable(life, append) => self.durable(life, &append),
             Event::Upset(upset) => self.upset(upset),
             Event::Start { clean } => self.start(clean),
@@ -307,13 +310,13 @@ impl<'o> World<'o> {
                 None => transport::nothing(TransportFailure::NoToken, 0),
                 Some(request) => {
                     let response = self.platform.handle(&request, UnixMillis(self.now));
-                    transport::arrive(endpoint, response, patience)
+                    transport::arrive(endpoint, &response, patience)
                 }
             }
         };
         let way = self.random.random_range(self.options.latency.clone());
         let at = self.now + arrival.takes + way;
-        self.at(at, Event::Arrive(flight, reached, arrival));
+        self.at(at, Event::Arrive(Box::new((flight, reached, arrival))));
     }
 
     fn arrive(&mut self, flight: &Flight, reached: i64, arrival: Arrival) {
