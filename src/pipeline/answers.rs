@@ -74,8 +74,7 @@ impl Pipeline {
 
     fn read_headers(&mut self, headers: &Headers, answer: &Answer, now: Now) {
         if let Some(date) = headers.date.filter(|_| !headers.aged) {
-            self.skew
-                .observe(answer.sent_at, answer.received_at, date);
+            self.skew.observe(answer.sent_at, answer.received_at, date);
             self.health.clock_skew_seconds = self.skew.seconds();
         }
         let rate = RateHeaders::read(headers, now.wall);
