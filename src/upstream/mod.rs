@@ -9,6 +9,7 @@ pub mod response; //    what comes back
 pub mod headers; //     when to ask again
 pub mod wire; //        what answers mean
 pub mod wire_status; // how they are read
+pub mod wire_platform; // and in the other dialect
 mod oauth; //           credentials and the token
 pub mod client; //      carries both
 
