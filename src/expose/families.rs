@@ -68,6 +68,7 @@ pub fn of_view<'a>(view: &'a View, names: &'a SeriesNames<'a>) -> Vec<Family<'a>
         families.extend(of_organisation(view));
         families.extend(of_agents(view, names));
     }
+    families.extend(of_platform_statuses(view));
     families.extend(of_snapshots(&view.health, &view.organisation.presences));
     families.extend(of_breaker_and_divergence(&view.health));
     families.extend(of_time(&view.health));
@@ -194,6 +195,18 @@ fn of_agents<'a>(view: &'a View, names: &'a SeriesNames<'a>) -> Vec<Family<'a>> 
                 .collect(),
         },
     ]
+}
+
+/// Dialect `platform` alone has them.
+fn of_platform_statuses(view: &View) -> Option<Family<'_>> {
+    let statuses = view.organisation.platform_statuses.as_ref()?;
+    Some(Family {
+        metric: Metric::PlatformStatusAgents,
+        samples: statuses
+            .iter()
+            .map(|(status, count)| sample([status.label(), "", ""], Value::Count(*count)))
+            .collect(),
+    })
 }
 
 fn of_snapshots<'a>(

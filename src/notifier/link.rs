@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::backoff;
-use super::view::{ChannelState, ReconnectReason};
 use crate::model::ids::UserId;
+use crate::model::push::{ChannelState, ReconnectReason};
 use crate::model::time::{Millis, Monotonic, UnixMillis};
 use crate::upstream::channel::{
     Channel, ChannelId, ConnectUri, Frame, SocketEnd, SocketId, Subscription, Topic,
@@ -340,7 +340,11 @@ impl Link {
             self.connect_at = now + backoff::passing(self.failures, seed);
         }
         if was_open {
-            return ReconnectReason::of(end);
+            return if end == SocketEnd::Closed {
+                ReconnectReason::Closed
+            } else {
+                ReconnectReason::Broken
+            };
         }
         self.connect_failures += 1;
         let gone = matches!(

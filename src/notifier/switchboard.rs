@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::allotment::{Allotment, Limits};
 use super::link::{Call, CallFailure, Command, Link};
-use super::view::{ChannelState, NotifierView, ReconnectReason};
 use crate::model::ids::{QueueId, UserId};
+use crate::model::push::{ChannelState, PushView, ReconnectReason};
 use crate::model::time::{Millis, Monotonic, UnixMillis};
 use crate::poller::jitter;
 use crate::upstream::channel::{
-    Channel, Frame, SocketEnd, SocketId, Subscription, Topic, TopicClass,
+    Channel, Frame, RejectionReason, SocketEnd, SocketId, Subscription, Topic, TopicClass,
 };
 use crate::upstream::wire_platform::{self, FrameError};
 
@@ -44,7 +44,7 @@ pub struct Notifier {
     sockets: BTreeMap<SocketId, usize>,
     last_socket: u64,
     unplaced: usize,
-    view: NotifierView,
+    view: PushView,
 }
 
 impl Notifier {
@@ -59,7 +59,7 @@ impl Notifier {
             sockets: BTreeMap::new(),
             last_socket: 0,
             unplaced: 0,
-            view: NotifierView::new(),
+            view: nothing_yet(),
         }
     }
 
@@ -230,7 +230,7 @@ impl Notifier {
     }
 
     /// Push about itself.
-    pub fn view(&self) -> NotifierView {
+    pub fn view(&self) -> PushView {
         let mut view = self.view.clone();
         view.channels = ChannelState::ALL.map(|state| (state, 0)).into();
         for link in self.links.iter().filter(|link| link.is_wanted()) {
@@ -243,6 +243,18 @@ impl Notifier {
 
     fn count(&mut self, reason: ReconnectReason) {
         *self.view.reconnects.entry(reason).or_default() += 1;
+    }
+}
+
+/// Every label value present, at zero.
+fn nothing_yet() -> PushView {
+    PushView {
+        events: TopicClass::ALL.map(|class| (class.label(), 0)).into(),
+        reconnects: ReconnectReason::ALL.map(|reason| (reason, 0)).into(),
+        rejections: RejectionReason::ALL
+            .map(|reason| (reason.label(), 0))
+            .into(),
+        ..PushView::default()
     }
 }
 

@@ -63,6 +63,9 @@ impl Pipeline {
                 self.on_transient(flight, outcome, answer, now);
             }
             Outcome::Permanent(status) => {
+                if self.ask_smaller_pages(&flight, status, now) {
+                    return;
+                }
                 self.explain(&flight, status, answer);
                 self.on_failure(&flight, Failure::Status(status), now);
             }
@@ -204,7 +207,9 @@ impl Pipeline {
     fn explain(&mut self, flight: &Flight, status: u16, answer: &Answer) {
         let endpoint = flight.request.endpoint();
         let hint = match (status, missing_permissions(answer)) {
-            (404, _) if matches!(flight.task, Task::Join(..) | Task::Sample(_)) => return,
+            (404, _) if matches!(flight.task, Task::Probe | Task::Join(..) | Task::Sample(_)) => {
+                return;
+            }
             (403, Some(permissions)) => {
                 format!("give the OAuth client's role the permission {permissions}")
             }
@@ -237,6 +242,7 @@ impl Pipeline {
             Task::Sample(user) => self.on_sample(&user, response, answer, now),
             Task::OpenInteractions(user) => self.on_open_interactions(&user, &response.body, now),
             Task::Direct(user) => self.on_direct(&user, response, answer, now),
+            Task::Probe => self.on_probe(response, now),
             Task::Login => unreachable!("a login is taken before"),
         }
     }
@@ -253,6 +259,13 @@ impl Pipeline {
                 self.reconciler.divergence.failed(user);
                 self.join_failed(user, failure, now);
                 self.finish_divergence(now);
+            }
+            Task::Probe => {
+                let status = match failure {
+                    Failure::Status(status) => Some(status),
+                    _ => None,
+                };
+                self.probe_failed(status, now);
             }
             Task::OpenInteractions(_) | Task::Login => {}
         }

@@ -122,7 +122,7 @@ impl Pipeline {
         }
     }
 
-    fn on_registry_change(&mut self, change: RegistryChange, now: Now) {
+    pub(super) fn on_registry_change(&mut self, change: RegistryChange, now: Now) {
         match change {
             RegistryChange::Replaced { joined, left } => {
                 for user in &left {

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `plan` | which request goes out next, under the budget |
 //! | `answers` | what an HTTP answer means for its request: done, repeat, refused |
+//! | `dialect` | what is asked in a dialect, and what the answers mean |
 //! | `snapshots` | whether a snapshot is believed |
 //! | `directory` | registry, queues and members |
 //! | `joins` | routing states, stuck checks, divergence |
@@ -14,6 +15,7 @@
 
 mod answers;
 mod commit;
+mod dialect;
 mod directory;
 mod joins;
 mod plan;
@@ -36,6 +38,7 @@ use crate::snapshot::{Delta, Registry, Scan};
 use crate::upstream::request::{ApiRequest, RequestId};
 use crate::upstream::response::Answer;
 
+use self::dialect::Spoken;
 use self::directory::DirectoryLoad;
 
 /// Reads seconds from somewhere, for measuring phases only: nothing is decided by it.
@@ -45,6 +48,7 @@ pub type Stopwatch = Arc<dyn Fn() -> f64 + Send + Sync>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Task {
     Login,
+    Probe,
     Snapshot,
     Registry,
     Queues,
@@ -113,6 +117,9 @@ pub struct Pipeline {
     flights: BTreeMap<RequestId, Flight>,
     /// Waiting to be sent again, and from when.
     repeats: Vec<(Monotonic, Flight)>,
+    /// The dialect, once it is known.
+    spoken: Option<Spoken>,
+    probe_due: Monotonic,
     scan: Option<RunningScan>,
     snapshot_pages: u32,
     registry_loading: bool,
@@ -153,7 +160,8 @@ impl Pipeline {
             snapshots: SnapshotOutcome::ALL.into_iter().map(|o| (o, 0)).collect(),
             ..Health::default()
         };
-        Ok(Self {
+        let configured = Spoken::configured(config.dialect);
+        let mut pipeline = Self {
             cycle: Cycle::new(
                 &config.org,
                 config.poll_interval,
@@ -176,6 +184,8 @@ impl Pipeline {
             next_request: 1,
             flights: BTreeMap::new(),
             repeats: Vec::new(),
+            spoken: None,
+            probe_due: now.mono,
             scan: None,
             snapshot_pages: 1,
             registry_loading: false,
@@ -197,7 +207,11 @@ impl Pipeline {
             started_at: now.mono,
             stopwatch: Arc::new(|| 0.0),
             config,
-        })
+        };
+        if let Some(spoken) = configured {
+            pipeline.adopt(spoken);
+        }
+        Ok(pipeline)
     }
 
     /// Measures phases with this.
@@ -226,7 +240,8 @@ impl Pipeline {
         consider(self.auth.next_deadline());
         consider(self.repeats.iter().map(|(at, _)| *at).min());
         if self.auth.usable(now.mono) {
-            if self.registry.is_known() && self.scan.is_none() {
+            consider(self.probe_due());
+            if self.may_scan() && self.scan.is_none() {
                 consider(Some(self.cycle.due()));
             }
             if !self.registry_loading {
@@ -236,9 +251,11 @@ impl Pipeline {
             if self.health.accepted_at.is_some() && !self.reconciler.divergence.is_running() {
                 consider(Some(self.divergence_due));
             }
+            let by_age = self.spoken.is_some_and(|spoken| !spoken.scan_confirms());
             consider(
                 self.reconciler
                     .upkeep_due()
+                    .filter(|_| by_age)
                     .map(|due| now.mono + (due - self.skew.platform_at_least(now))),
             );
         }

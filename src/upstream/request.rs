@@ -34,6 +34,19 @@ pub enum ApiRequest {
         /// Page number.
         page: u32,
     },
+    /// `GET /api/v2/users?state=active&expand=…&pageSize=…&pageNumber=…`: users with presence,
+    /// routing status and open work, the scan of dialect `platform`.
+    UsersScan {
+        /// Page number.
+        page: u32,
+        /// Users a page.
+        size: u32,
+    },
+    /// `GET /api/v2/users/{userId}?expand=…`: one of them.
+    UserStatus {
+        /// Whose.
+        user: UserId,
+    },
     /// `GET /api/v2/users/{userId}?expand=conversationSummary`: open interactions.
     ConversationSummary {
         /// Whose.
@@ -80,6 +93,9 @@ pub const USERS_PAGE_SIZE: u32 = 500;
 pub const QUEUES_PAGE_SIZE: u32 = 500;
 /// Queue members a page: the platform refuses more than 100 (platform-api.md §2).
 pub const MEMBERS_PAGE_SIZE: u32 = 100;
+
+/// What is expanded of a user, joined by commas as the platform's own SDKs do.
+const EXPANDS: &str = "presence,routingStatus,conversationSummary";
 
 /// An endpoint as a template: the value of the label `endpoint`, never a raw path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,8 +185,8 @@ impl ApiRequest {
             Self::Login => Endpoint::Token,
             Self::Statuses { .. } => Endpoint::Statuses,
             Self::RoutingState { .. } => Endpoint::RoutingState,
-            Self::Users { .. } => Endpoint::Users,
-            Self::ConversationSummary { .. } => Endpoint::User,
+            Self::Users { .. } | Self::UsersScan { .. } => Endpoint::Users,
+            Self::ConversationSummary { .. } | Self::UserStatus { .. } => Endpoint::User,
             Self::Queues { .. } => Endpoint::Queues,
             Self::QueueMembers { .. } => Endpoint::QueueMembers,
             Self::OpenChannel => Endpoint::Channels,
@@ -211,6 +227,12 @@ impl ApiRequest {
             }
             Self::Users { page } => {
                 format!("/api/v2/users?state=active&pageSize={USERS_PAGE_SIZE}&pageNumber={page}")
+            }
+            Self::UsersScan { page, size } => format!(
+                "/api/v2/users?state=active&expand={EXPANDS}&pageSize={size}&pageNumber={page}"
+            ),
+            Self::UserStatus { user } => {
+                format!("/api/v2/users/{}?expand={EXPANDS}", encode(user.as_str()))
             }
             Self::ConversationSummary { user } => {
                 format!(

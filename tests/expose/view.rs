@@ -32,6 +32,7 @@ pub(crate) fn agent(id: &str, state: RoutingState, queues: &[(&str, &str)]) -> A
         stuck: false,
         phantom: state == NotReady,
         stale: state == Unknown,
+        platform_status: None,
     }
 }
 
@@ -120,6 +121,7 @@ pub(crate) fn small() -> View {
         organisation: OrganisationView {
             agents: [1, 1, 0, 0, 1],
             presences: presences.collect(),
+            platform_statuses: None,
             volatile: 0,
             stuck: 0,
             time: [

@@ -1,6 +1,7 @@
 //! Closed label values, taken from the types that make them so that the two cannot part.
 
 use crate::effect::Phase;
+use crate::model::platform_status::PlatformStatus;
 use crate::model::state::{RoutingState, Source};
 use crate::model::view::{BreakerState, SnapshotOutcome, UnknownCause};
 use crate::upstream::request::Endpoint;
@@ -21,6 +22,7 @@ macro_rules! labels_of {
 }
 
 pub(super) const STATES: &[&str] = labels_of!(RoutingState, label);
+pub(super) const PLATFORM_STATUSES: &[&str] = labels_of!(PlatformStatus, label);
 pub(super) const PHASES: &[&str] = labels_of!(Phase, label);
 pub(super) const SOURCES: &[&str] = labels_of!(Source, label);
 pub(super) const BREAKER_STATES: &[&str] = labels_of!(BreakerState, label);

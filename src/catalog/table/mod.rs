@@ -23,6 +23,7 @@ pub enum Metric {
     QueueAgents,
     Agents,
     PresenceAgents,
+    PlatformStatusAgents,
     QueuePhantomAvailableAgents,
     QueueVolatileAgents,
     VolatileAgents,
