@@ -11,6 +11,7 @@
 //! | `snapshots` | whether a snapshot is believed |
 //! | `directory` | registry, queues and members |
 //! | `joins` | routing states, stuck checks, divergence |
+//! | `push` | channels of push, and what their frames mean |
 //! | `commit` | when what changed is made durable and shown |
 
 mod answers;
@@ -19,6 +20,7 @@ mod dialect;
 mod directory;
 mod joins;
 mod plan;
+mod push;
 mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -40,6 +42,7 @@ use crate::upstream::response::Answer;
 
 use self::dialect::Spoken;
 use self::directory::DirectoryLoad;
+use self::push::Push;
 
 /// Reads seconds from somewhere, for measuring phases only: nothing is decided by it.
 pub type Stopwatch = Arc<dyn Fn() -> f64 + Send + Sync>;
@@ -57,6 +60,8 @@ enum Task {
     Sample(UserId),
     OpenInteractions(UserId),
     Direct(UserId),
+    OpenChannel(usize),
+    Subscribe(usize),
 }
 
 /// A request that is out, or waits to be repeated.
@@ -120,6 +125,8 @@ pub struct Pipeline {
     /// The dialect, once it is known.
     spoken: Option<Spoken>,
     probe_due: Monotonic,
+    /// Push; `None` where it is off or not spoken.
+    push: Option<Push>,
     scan: Option<RunningScan>,
     snapshot_pages: u32,
     registry_loading: bool,
@@ -186,6 +193,7 @@ impl Pipeline {
             repeats: Vec::new(),
             spoken: None,
             probe_due: now.mono,
+            push: None,
             scan: None,
             snapshot_pages: 1,
             registry_loading: false,
@@ -209,7 +217,7 @@ impl Pipeline {
             config,
         };
         if let Some(spoken) = configured {
-            pipeline.adopt(spoken);
+            pipeline.adopt(spoken, now.mono);
         }
         Ok(pipeline)
     }
@@ -237,6 +245,8 @@ impl Pipeline {
             consider(self.commit_at);
         }
         consider(self.wake_at);
+        let push = self.push.as_ref();
+        consider(push.and_then(|push| push.notifier.next_deadline()));
         consider(self.auth.next_deadline());
         consider(self.repeats.iter().map(|(at, _)| *at).min());
         if self.auth.usable(now.mono) {

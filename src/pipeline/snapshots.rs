@@ -190,6 +190,7 @@ impl Pipeline {
         effects.push(phase(Phase::Validate, validated - begun));
         // The answer is cached: it describes the platform at the sending or up to a cache age before.
         let at = self.skew.platform_at_least(sent_at) - self.config.cache_age;
+        self.compare_with_push(judgement, at);
         self.reconciler
             .on_snapshot(&judgement.records, at, answer.received_at.wall);
         effects.push(phase(Phase::Reconcile, (self.stopwatch)() - validated));

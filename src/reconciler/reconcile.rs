@@ -215,6 +215,13 @@ impl Reconciler {
         let Some(agent) = self.agents.get_mut(&record.user_id) else {
             return;
         };
+        if record.platform.is_some() {
+            let since = Some(record.presence_since());
+            if agent.presence_since > since {
+                return;
+            }
+            agent.presence_since = since;
+        }
         if agent.presence.as_ref() == Some(&record.presence) {
             return;
         }
