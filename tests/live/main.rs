@@ -18,6 +18,7 @@ mod breaker;
 mod crash;
 mod delta;
 mod demo;
+mod notifications;
 mod otlp;
 mod platform;
 mod refusals;
