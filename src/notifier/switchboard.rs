@@ -25,8 +25,8 @@ pub enum Told {
         /// `None`: changes may have been missed until now.
         since: Option<UnixMillis>,
     },
-    /// The token is no longer good.
-    TokenRevoked,
+    /// The token of this generation is no longer good.
+    TokenRevoked(u64),
     /// Changes may have been missed: ask for everyone.
     Missed,
     /// The frame cannot be read.
@@ -92,15 +92,17 @@ impl Notifier {
         self.links[slot].called();
     }
 
-    /// A channel was made, and lives for `life` if that was told.
+    /// A channel was made, with the token of this generation, and lives for `life` if that was
+    /// told.
     pub fn on_channel(
         &mut self,
         slot: usize,
         channel: Channel,
         life: Option<Millis>,
+        generation: u64,
         now: Monotonic,
     ) {
-        self.links[slot].on_channel(channel, life, now);
+        self.links[slot].on_channel(channel, life, generation, now);
     }
 
     /// A list of topics was answered. `at`: the platform's clock shows at most this now. True if
@@ -202,7 +204,7 @@ impl Notifier {
         }
         let told = match read {
             Err(error) => Told::Unreadable(error),
-            Ok(Frame::TokenRevoked) => Told::TokenRevoked,
+            Ok(Frame::TokenRevoked) => Told::TokenRevoked(self.links[slot].generation()),
             Ok(Frame::NoLongerSubscribed) => Told::Missed,
             Ok(frame @ (Frame::Activity { .. } | Frame::Interactions { .. })) => {
                 let since = match &frame {

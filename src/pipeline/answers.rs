@@ -250,7 +250,9 @@ impl Pipeline {
             Task::OpenInteractions(user) => self.on_open_interactions(&user, &response.body, now),
             Task::Direct(user) => self.on_direct(&user, response, answer, now),
             Task::Probe => self.on_probe(response, now),
-            Task::OpenChannel(slot) => self.on_channel(slot, &response.body, now),
+            Task::OpenChannel(slot) => {
+                self.on_channel(slot, flight.generation, &response.body, now)
+            }
             Task::Subscribe(slot) => {
                 if let ApiRequest::Subscribe { topics, .. } = &flight.request {
                     self.on_subscribed(slot, topics, &response.body, now);

@@ -157,13 +157,11 @@ impl Pipeline {
         effects.extend(command.map(effect));
         match told {
             Told::Event { frame, since } => self.on_event(&frame, since, arrived_at, now),
-            Told::TokenRevoked => {
-                self.auth.unauthorised(self.auth.generation(), now.mono);
-                self.notice(
-                    Level::Warn,
-                    "push_token",
-                    "the platform revoked the token; logging in again".to_owned(),
-                );
+            Told::TokenRevoked(generation) => {
+                // Of twenty channels each says so: only the first costs a login.
+                self.auth.unauthorised(generation, now.mono);
+                let message = "the platform revoked the token of a channel of notifications";
+                self.notice(Level::Warn, "push_token", message.to_owned());
             }
             Told::Missed => push.want_scan(now.mono),
             Told::Unreadable(error) => {
@@ -303,13 +301,14 @@ impl Pipeline {
         push.notifier.fit(&agents, &queues);
     }
 
-    pub(super) fn on_channel(&mut self, slot: usize, body: &[u8], now: Now) {
+    pub(super) fn on_channel(&mut self, slot: usize, generation: u64, body: &[u8], now: Now) {
         let at = self.skew.platform_at_most(now);
         match wire_platform::channel(body) {
             Ok(channel) => {
                 let life = channel.expires_at.map(|expires| expires - at);
                 if let Some(push) = &mut self.push {
-                    push.notifier.on_channel(slot, channel, life, now.mono);
+                    push.notifier
+                        .on_channel(slot, channel, life, generation, now.mono);
                 }
             }
             Err(error) => {
@@ -410,3 +409,6 @@ fn effect(command: Command) -> Effect {
         Command::Close(socket) => Effect::CloseSocket(socket),
     }
 }
+
+#[cfg(test)]
+mod tests;
