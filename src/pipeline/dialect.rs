@@ -227,3 +227,6 @@ impl Pipeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,7 @@ mod delta;
 mod demo;
 mod otlp;
 mod platform;
+mod platform_dialect;
 mod refusals;
 mod secrets;
 mod support;
