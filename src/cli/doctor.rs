@@ -63,6 +63,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Exit {
         config: loaded.config,
         report: Report::default(),
         asked: 0,
+        rate: RateHeaders::default(),
     };
     let report = runtime.block_on(doctor.examine());
     print(&report.table());
@@ -80,6 +81,8 @@ struct Doctor {
     config: Config,
     report: Report,
     asked: u64,
+    /// The rate limit, as an answer told it last.
+    rate: RateHeaders,
 }
 
 /// A successful answer, and when it was sent and received.
@@ -113,9 +116,10 @@ impl Doctor {
         let mut found = Found::default();
         self.agents(dialect, &mut found).await;
         self.one_agent(dialect, &found).await;
-        let rate = self.queues(&mut found).await;
+        self.queues(&mut found).await;
         self.members(&mut found).await;
-        self.budget(dialect, rate, &found);
+        self.rate_limit();
+        self.budget(dialect, &found);
         self.report
     }
 
@@ -127,6 +131,12 @@ impl Doctor {
             .client
             .send(id, request, self.timeout, &self.clock)
             .await;
+        if let Ok(response) = &answer.result {
+            let rate = RateHeaders::read(&response.headers, answer.received_at.wall);
+            if rate.allowed.is_some() {
+                self.rate = rate;
+            }
+        }
         if let Some(refused) = refusal(request, &answer.result) {
             self.report
                 .add(check, Verdict::Fail, refused.found, refused.remedy);
@@ -330,13 +340,11 @@ impl Doctor {
         }
     }
 
-    /// The queues; gives back what the answer says of the rate limit.
-    async fn queues(&mut self, found: &mut Found) -> RateHeaders {
+    async fn queues(&mut self, found: &mut Found) {
         const CHECK: &str = "queues";
         let Some(success) = self.ask(CHECK, &ApiRequest::Queues { page: 1 }).await else {
-            return RateHeaders::default();
+            return;
         };
-        let rate = RateHeaders::read(&success.response.headers, success.received_at.wall);
         match wire_status::queues(&success.response.body) {
             Ok(page) => {
                 let count = total(&page.paging, page.queues.len());
@@ -353,7 +361,6 @@ impl Doctor {
             }
             Err(error) => self.unreadable(CHECK, &error),
         }
-        rate
     }
 
     async fn members(&mut self, found: &mut Found) {
@@ -377,9 +384,9 @@ impl Doctor {
         }
     }
 
-    fn budget(&mut self, dialect: Dialect, rate: RateHeaders, found: &Found) {
+    fn rate_limit(&mut self) {
         let budget = self.config.pipeline.requests_per_minute;
-        match rate.allowed {
+        match self.rate.allowed {
             Some(allowed) if allowed < budget => {
                 let told = format!("the platform allows {allowed} requests a minute");
                 let remedy = format!("set budget.requests_per_minute to {allowed} or less");
@@ -395,6 +402,10 @@ impl Doctor {
                 self.report.add("rate limit", Verdict::Warn, told, remedy);
             }
         }
+    }
+
+    fn budget(&mut self, dialect: Dialect, found: &Found) {
+        let budget = self.config.pipeline.requests_per_minute;
         let user_pages = found.agents.div_ceil(u64::from(USERS_PAGE_SIZE)).max(1);
         let queues = found.queues.as_ref().map_or(0, |(_, count)| *count);
         let member_pages = queues * found.members.div_ceil(u64::from(MEMBERS_PAGE_SIZE)).max(1);

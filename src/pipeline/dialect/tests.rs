@@ -107,12 +107,23 @@ fn a_404_means_platform_and_a_snapshot_means_status() {
 
     let mut run = Run::new("auto");
     run.answer(&PROBE, 200, "[]");
-    assert!(run.scans().is_empty(), "without a registry nothing is judged");
+    assert!(
+        run.scans().is_empty(),
+        "without a registry nothing is judged"
+    );
     let users = ApiRequest::Users { page: 1 };
-    assert!(run.open.iter().any(|(_, open)| *open == users), "{:?}", run.open);
+    assert!(
+        run.open.iter().any(|(_, open)| *open == users),
+        "{:?}",
+        run.open
+    );
 
     let mut run = Run::new("auto");
-    run.answer(&PROBE, 403, "{\"code\":\"missing.permissions\",\"status\":403}");
+    run.answer(
+        &PROBE,
+        403,
+        "{\"code\":\"missing.permissions\",\"status\":403}",
+    );
     assert!(run.pipeline.spoken == Some(Spoken::Status));
 }
 

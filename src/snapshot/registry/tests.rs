@@ -233,7 +233,10 @@ fn scans_add_at_once_and_remove_after_two_complete_ones() {
     };
     let mut registry = Registry::new(REFRESH);
     registry.fed_by_scans();
-    assert!(!registry.due(at(1_000_000)), "nobody lists without a reason");
+    assert!(
+        !registry.due(at(1_000_000)),
+        "nobody lists without a reason"
+    );
     assert_eq!(registry.scanned(&set(0..10), true), change(0..10, 0..0));
     assert_eq!(registry.scanned(&set(2..12), true), change(10..12, 0..0));
     assert_eq!(registry.len(), 12, "once may be an accident");
