@@ -228,3 +228,6 @@ impl Pipeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

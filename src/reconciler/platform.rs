@@ -103,10 +103,6 @@ impl Reconciler {
             self.changes.agents.insert(record.user_id.clone());
         }
         agent.stuck.unoccupied = fact.unoccupied;
-        agent.bulk = Some(BulkFact {
-            availability: record.availability,
-            last_modified: record.last_modified,
-        });
         Some(states_told(agent, record.availability, fact, at))
     }
 
@@ -125,6 +121,10 @@ impl Reconciler {
         let Some(agent) = self.agents.get_mut(user) else {
             return;
         };
+        agent.bulk = Some(BulkFact {
+            availability: record.availability,
+            last_modified: record.last_modified,
+        });
         agent.bulk_seen_at = Some(at);
         agent.ingested_at = agent.ingested_at.max(ingested_at);
         let verdict = if says_nothing_new(agent, &answer) {

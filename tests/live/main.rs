@@ -21,6 +21,7 @@ mod demo;
 mod notifications;
 mod otlp;
 mod platform;
+mod platform_dialect;
 mod refusals;
 mod sdk;
 mod secrets;

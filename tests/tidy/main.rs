@@ -32,6 +32,7 @@ const LONGER_FILES: [(&str, usize); 0] = [];
 const EDGES: &[&str] = &[
     "src/app.rs",
     "src/cli/demo.rs",
+    "src/cli/doctor.rs",
     "src/cli/mod.rs",
     "src/cli/run.rs",
     "src/cli/service.rs",
