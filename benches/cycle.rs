@@ -150,7 +150,7 @@ impl World {
         let endpoint = arriving.request.endpoint();
         let request = transport::written(&arriving.request, self.token.as_deref()).unwrap();
         let response = self.platform.handle(&request, self.now.wall - LATENCY);
-        let arrival = transport::arrive(endpoint, response, i64::MAX);
+        let arrival = transport::arrive(endpoint, &response, i64::MAX);
         self.token = arrival.token.or(self.token.take());
         if endpoint == Endpoint::Statuses {
             self.snapshot = arrival.raw.body;

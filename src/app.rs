@@ -137,6 +137,7 @@ impl App {
         let driver = Driver {
             pipeline,
             client: Arc::new(client),
+            api_url: config.source.api_url.clone(),
             journal: databases.journal.clone(),
             wake: Arc::clone(&wake),
             pages: Arc::clone(&pages),

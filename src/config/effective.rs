@@ -58,7 +58,7 @@ impl Effective {
             return (scalar(""), "api_url and login_url are given".to_owned());
         }
         let raw = self.layer.get(setting.path);
-        let mut comment = match raw.map(|raw| &raw.place) {
+        let comment = match raw.map(|raw| &raw.place) {
             None | Some(Place::Default) => String::new(),
             Some(place) => place.to_string(),
         };
@@ -73,13 +73,6 @@ impl Effective {
             (_, Some(RawValue::One(text))) => one(text),
             (_, _) => one(setting.default.first().copied().unwrap_or_default()),
         };
-        if setting.path == "source.dialect" && value == "auto" {
-            let note = "auto is the same as status in this version";
-            comment = match comment.as_str() {
-                "" => note.to_owned(),
-                place => format!("{place}; {note}"),
-            };
-        }
         (value, comment)
     }
 }

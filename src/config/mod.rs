@@ -72,11 +72,37 @@ pub struct SourceConfig {
     pub client_secret: SecretString,
 }
 
+/// `source.dialect`: which of the platform's two interfaces is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// The platform is asked.
+    Auto,
+    /// The User Status API.
+    Status,
+    /// The public platform API.
+    Platform,
+}
+
+impl Dialect {
+    /// Its word in the file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Status => "status",
+            Self::Platform => "platform",
+        }
+    }
+}
+
 /// Everything that the pure pipeline is told.
 #[derive(Debug, Clone)]
 pub struct PipelineConfig {
     /// The organisation's name; the phase of the cycle is a hash of it.
     pub org: String,
+    /// `source.dialect`.
+    pub dialect: Dialect,
+    /// `source.notifications`: push, where the dialect has it.
+    pub notifications: bool,
     /// `poll.interval`.
     pub poll_interval: Millis,
     /// `poll.timeout`, a request all in all.

@@ -18,8 +18,8 @@ use super::layers::Environment;
 use super::raw::{Layer, RawValue};
 use super::settings::{SETTINGS, Support, setting};
 use super::{
-    Config, LogConfig, LogFormat, LogLevel, PerAgent, PipelineConfig, SourceConfig, StoreConfig,
-    WebConfig, duration, otlp, region, secret, values,
+    Config, Dialect, LogConfig, LogFormat, LogLevel, PerAgent, PipelineConfig, SourceConfig,
+    StoreConfig, WebConfig, duration, otlp, region, secret, values,
 };
 
 /// Most items of a list: every queue name is matched against every pattern.
@@ -135,6 +135,12 @@ fn pipeline(reader: &mut Reader<'_>, org: &str) -> PipelineConfig {
     let window = window(reader);
     let pipeline = PipelineConfig {
         org: org.to_owned(),
+        dialect: match reader.word("source.dialect") {
+            "status" => Dialect::Status,
+            "platform" => Dialect::Platform,
+            _ => Dialect::Auto,
+        },
+        notifications: reader.word("source.notifications") != "off",
         poll_interval: reader.duration("poll.interval"),
         poll_timeout: reader.duration("poll.timeout"),
         min_coverage_per_mille: reader.value("snapshot.min_coverage", values::per_mille),

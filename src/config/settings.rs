@@ -105,7 +105,7 @@ const fn row(
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
     text("source.name", &["default"]),
-    words("source.dialect", &["auto", "status"], &["platform"], &["auto"]),
+    words("source.dialect", &["auto", "status", "platform"], &[], &["auto"]),
     text("source.region", &["mypurecloud.com"]),
     text("source.api_url", &[""]),
     text("source.login_url", &[""]),

@@ -189,7 +189,7 @@ fn the_effective_configuration_reads_as_itself_and_tells_no_secret() {
         "  client_secret: \"<redacted>\"  # from GENESYSCLOUD_CLIENT_SECRET\n",
         "  interval: 30s  # c.yml:4:19\n",
         "stale_after: 20m  # environment GENESYSCLOUD_STALE_AFTER\n",
-        "  dialect: auto  # auto is the same as status in this version\n",
+        "  dialect: auto\n",
         "  timeout: 10s\n",
     ] {
         assert!(yaml.contains(line), "{line} is not in\n{yaml}");

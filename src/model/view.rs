@@ -9,6 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{QueueId, UserId};
+use super::platform_status::PlatformStatus;
+use super::push::PushView;
 use super::state::{Presence, RoutingState, Source};
 use super::time::{Millis, UnixMillis};
 
@@ -61,6 +63,9 @@ pub struct AgentView {
     pub phantom: bool,
     /// Nothing has confirmed the agent for `stale_after`.
     pub stale: bool,
+    /// The public platform's own routing status; `None` in dialect `status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform_status: Option<PlatformStatus>,
 }
 
 /// One queue. An agent counts fully in each of its queues.
@@ -91,6 +96,10 @@ pub struct OrganisationView {
     pub agents: PerState<u64>,
     /// Agents by presence label; every label present, zero included.
     pub presences: BTreeMap<&'static str, u64>,
+    /// Agents by the public platform's own routing status, every status present; `None` in dialect
+    /// `status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform_statuses: Option<BTreeMap<PlatformStatus, u64>>,
     /// Agents held back as volatile.
     pub volatile: u64,
     /// Agents on call without any open interaction.
@@ -307,6 +316,8 @@ pub struct Health {
     pub window_closed_until: Option<UnixMillis>,
     /// Agents whose join is owed.
     pub joins_pending: u64,
+    /// Push; `None` where it is off or the dialect has none.
+    pub push: Option<PushView>,
     /// Whether the platform accepts our credentials; `None` before the first login.
     pub authenticated: Option<bool>,
 }

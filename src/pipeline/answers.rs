@@ -6,6 +6,7 @@ use crate::model::time::{Millis, Now};
 use crate::model::view::SnapshotOutcome;
 use crate::poller::{Outcome, RateReading, retry_delay};
 use crate::upstream::headers::{RateHeaders, retry_after};
+use crate::upstream::request::ApiRequest;
 use crate::upstream::response::{Answer, Headers, Response, TransportFailure};
 use crate::upstream::wire_status;
 
@@ -63,6 +64,9 @@ impl Pipeline {
                 self.on_transient(flight, outcome, answer, now);
             }
             Outcome::Permanent(status) => {
+                if self.ask_smaller_pages(&flight, status, now) {
+                    return;
+                }
                 self.explain(&flight, status, answer);
                 self.on_failure(&flight, Failure::Status(status), now);
             }
@@ -204,7 +208,15 @@ impl Pipeline {
     fn explain(&mut self, flight: &Flight, status: u16, answer: &Answer) {
         let endpoint = flight.request.endpoint();
         let hint = match (status, missing_permissions(answer)) {
-            (404, _) if matches!(flight.task, Task::Join(..) | Task::Sample(_)) => return,
+            // Gone is an answer here: somebody else acts on it.
+            (404, _)
+                if matches!(
+                    flight.task,
+                    Task::Probe | Task::Join(..) | Task::Sample(_) | Task::Subscribe(_)
+                ) =>
+            {
+                return;
+            }
             (403, Some(permissions)) => {
                 format!("give the OAuth client's role the permission {permissions}")
             }
@@ -237,6 +249,15 @@ impl Pipeline {
             Task::Sample(user) => self.on_sample(&user, response, answer, now),
             Task::OpenInteractions(user) => self.on_open_interactions(&user, &response.body, now),
             Task::Direct(user) => self.on_direct(&user, response, answer, now),
+            Task::Probe => self.on_probe(response, now),
+            Task::OpenChannel(slot) => {
+                self.on_channel(slot, flight.generation, &response.body, now)
+            }
+            Task::Subscribe(slot) => {
+                if let ApiRequest::Subscribe { topics, .. } = &flight.request {
+                    self.on_subscribed(slot, topics, &response.body, now);
+                }
+            }
             Task::Login => unreachable!("a login is taken before"),
         }
     }
@@ -253,6 +274,16 @@ impl Pipeline {
                 self.reconciler.divergence.failed(user);
                 self.join_failed(user, failure, now);
                 self.finish_divergence(now);
+            }
+            Task::Probe => {
+                let status = match failure {
+                    Failure::Status(status) => Some(status),
+                    _ => None,
+                };
+                self.probe_failed(status, now);
+            }
+            Task::OpenChannel(slot) | Task::Subscribe(slot) => {
+                self.push_failed(*slot, failure, now);
             }
             Task::OpenInteractions(_) | Task::Login => {}
         }

@@ -148,6 +148,7 @@ impl Pipeline {
             breaker: self.breaker.state(),
             breaker_trips: self.breaker.trips(),
             budget_remaining: u64::from(self.budget.remaining(now)),
+            push: self.push.as_ref().map(super::push::Push::view),
             poll_interval: self.cycle.effective_interval(),
             ..self.health.clone()
         }

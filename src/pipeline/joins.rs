@@ -33,10 +33,16 @@ impl Pipeline {
         &mut self,
         user: &UserId,
         response: &Response,
+        answer: &Answer,
         now: Now,
     ) -> Option<RoutingStates> {
-        match wire_status::routing_states(&response.body, user) {
-            Ok(states) => Some(states),
+        match self.read_agent(user, &response.body, answer.sent_at) {
+            Ok(Some(states)) => Some(states),
+            Ok(None) => {
+                let at = self.platform_now(now);
+                self.reconciler.join_failed(user, at);
+                None
+            }
             Err(error) => {
                 self.notice(
                     Level::Warn,
@@ -58,7 +64,7 @@ impl Pipeline {
         answer: &Answer,
         now: Now,
     ) {
-        if let Some(states) = self.routing_states(user, response, now) {
+        if let Some(states) = self.routing_states(user, response, answer, now) {
             let evidence = self.evidence(Source::Routing, answer);
             self.reconciler.on_routing(user, &states, &evidence);
         }
@@ -104,7 +110,7 @@ impl Pipeline {
         answer: &Answer,
         now: Now,
     ) {
-        if let Some(states) = self.routing_states(user, response, now) {
+        if let Some(states) = self.routing_states(user, response, answer, now) {
             let evidence = self.evidence(Source::Override, answer);
             self.reconciler.on_routing(user, &states, &evidence);
             self.reconciler.set_stuck(user, true);
@@ -149,7 +155,7 @@ impl Pipeline {
         answer: &Answer,
         now: Now,
     ) {
-        let Some(states) = self.routing_states(user, response, now) else {
+        let Some(states) = self.routing_states(user, response, answer, now) else {
             self.reconciler.divergence.failed(user);
             self.finish_divergence(now);
             return;

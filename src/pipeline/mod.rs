@@ -7,16 +7,20 @@
 //! |---|---|
 //! | `plan` | which request goes out next, under the budget |
 //! | `answers` | what an HTTP answer means for its request: done, repeat, refused |
+//! | `dialect` | what is asked in a dialect, and what the answers mean |
 //! | `snapshots` | whether a snapshot is believed |
 //! | `directory` | registry, queues and members |
 //! | `joins` | routing states, stuck checks, divergence |
+//! | `push` | channels of push, and what their frames mean |
 //! | `commit` | when what changed is made durable and shown |
 
 mod answers;
 mod commit;
+mod dialect;
 mod directory;
 mod joins;
 mod plan;
+mod push;
 mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -36,7 +40,9 @@ use crate::snapshot::{Delta, Registry, Scan};
 use crate::upstream::request::{ApiRequest, RequestId};
 use crate::upstream::response::Answer;
 
+use self::dialect::Spoken;
 use self::directory::DirectoryLoad;
+use self::push::Push;
 
 /// Reads seconds from somewhere, for measuring phases only: nothing is decided by it.
 pub type Stopwatch = Arc<dyn Fn() -> f64 + Send + Sync>;
@@ -45,6 +51,7 @@ pub type Stopwatch = Arc<dyn Fn() -> f64 + Send + Sync>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Task {
     Login,
+    Probe,
     Snapshot,
     Registry,
     Queues,
@@ -53,6 +60,8 @@ enum Task {
     Sample(UserId),
     OpenInteractions(UserId),
     Direct(UserId),
+    OpenChannel(usize),
+    Subscribe(usize),
 }
 
 /// A request that is out, or waits to be repeated.
@@ -119,6 +128,11 @@ pub struct Pipeline {
     flights: BTreeMap<RequestId, Flight>,
     /// Waiting to be sent again, and from when.
     repeats: Vec<(Monotonic, Flight)>,
+    /// The dialect, once it is known.
+    spoken: Option<Spoken>,
+    probe_due: Monotonic,
+    /// Push; `None` where it is off or not spoken.
+    push: Option<Push>,
     scan: Option<RunningScan>,
     snapshot_pages: u32,
     registry_loading: bool,
@@ -161,7 +175,8 @@ impl Pipeline {
             snapshots: SnapshotOutcome::ALL.into_iter().map(|o| (o, 0)).collect(),
             ..Health::default()
         };
-        Ok(Self {
+        let configured = Spoken::configured(config.dialect);
+        let mut pipeline = Self {
             resumed: reconciler.has_accrued(),
             cycle: Cycle::new(
                 &config.org,
@@ -185,6 +200,9 @@ impl Pipeline {
             next_request: 1,
             flights: BTreeMap::new(),
             repeats: Vec::new(),
+            spoken: None,
+            probe_due: now.mono,
+            push: None,
             scan: None,
             snapshot_pages: 1,
             registry_loading: false,
@@ -206,7 +224,11 @@ impl Pipeline {
             started_at: now.mono,
             stopwatch: Arc::new(|| 0.0),
             config,
-        })
+        };
+        if let Some(spoken) = configured {
+            pipeline.adopt(spoken, now.mono);
+        }
+        Ok(pipeline)
     }
 
     /// Measures phases with this.
@@ -232,10 +254,13 @@ impl Pipeline {
             consider(self.commit_at);
         }
         consider(self.wake_at);
+        let push = self.push.as_ref();
+        consider(push.and_then(|push| push.notifier.next_deadline()));
         consider(self.auth.next_deadline());
         consider(self.repeats.iter().map(|(at, _)| *at).min());
         if self.auth.usable(now.mono) {
-            if self.registry.is_known() && self.scan.is_none() {
+            consider(self.probe_due());
+            if self.may_scan() && self.scan.is_none() {
                 consider(Some(self.cycle.due()));
             }
             if !self.registry_loading {
@@ -245,9 +270,11 @@ impl Pipeline {
             if self.health.accepted_at.is_some() && !self.reconciler.divergence.is_running() {
                 consider(Some(self.divergence_due));
             }
+            let by_age = self.spoken.is_some_and(|spoken| !spoken.scan_confirms());
             consider(
                 self.reconciler
                     .upkeep_due()
+                    .filter(|_| by_age)
                     .map(|due| now.mono + (due - self.skew.platform_at_least(now))),
             );
         }

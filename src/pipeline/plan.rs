@@ -18,11 +18,15 @@ impl Pipeline {
     /// Sends what is due and admitted; remembers when the budget could admit the rest.
     pub(super) fn plan(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.wake_at = None;
+        self.plan_sockets(now, effects);
         self.plan_login(now, effects);
         if !self.auth.usable(now.mono) || self.append_overdue(now.mono) {
             return;
         }
         self.plan_repeats(now, effects);
+        if !self.plan_dialect(now, effects) {
+            return;
+        }
         self.plan_snapshot(now, effects);
         self.plan_registry(now, effects);
         if self.breaker.state() != BreakerState::Closed || self.health.accepted_at.is_none() {
@@ -30,12 +34,15 @@ impl Pipeline {
             self.plan_directory(now, effects);
             return;
         }
+        self.plan_push(now, effects);
         self.begin_divergence(now);
         self.plan_checks(now, effects);
         self.plan_joins(JoinClass::Changed, Priority::Changed, now, effects);
         self.plan_directory(now, effects);
         self.plan_joins(JoinClass::NeverJoined, Priority::NeverJoined, now, effects);
-        self.plan_joins(JoinClass::Oldest, Priority::Oldest, now, effects);
+        if self.spoken.is_some_and(|spoken| !spoken.scan_confirms()) {
+            self.plan_joins(JoinClass::Oldest, Priority::Oldest, now, effects);
+        }
     }
 
     pub(super) fn append_overdue(&self, now: Monotonic) -> bool {
@@ -65,7 +72,10 @@ impl Pipeline {
     }
 
     fn plan_snapshot(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if self.scan.is_some() || !self.registry.is_known() || self.cycle.due() > now.mono {
+        let Some(spoken) = self.spoken else {
+            return;
+        };
+        if self.scan.is_some() || !self.may_scan() || self.cycle.due() > now.mono {
             return;
         }
         if let Some(retry_at) = self.breaker.retry_at()
@@ -86,6 +96,9 @@ impl Pipeline {
             return;
         }
         self.cycle.started(now.mono);
+        if let Some(push) = &mut self.push {
+            push.scan_began(now.mono);
+        }
         self.scan = Some(RunningScan {
             scan: Scan::new(),
             admitted_at: now.mono,
@@ -94,8 +107,7 @@ impl Pipeline {
             pages_admitted: pages,
             pages_sent: 1,
         });
-        let request = ApiRequest::Statuses { page: 1 };
-        self.send(Task::Snapshot, request, Priority::Snapshot, effects);
+        self.send(Task::Snapshot, spoken.scan(1), Priority::Snapshot, effects);
     }
 
     /// The budget has no room for a whole snapshot: the next slot, or a longer interval.
@@ -169,7 +181,8 @@ impl Pipeline {
 
     /// The most urgent check: an override that is owed, suspects, forced refreshes, the sample.
     fn next_check(&mut self, now: Now) -> Option<(Task, ApiRequest)> {
-        let state = |user: &UserId| ApiRequest::RoutingState { user: user.clone() };
+        let spoken = self.spoken?;
+        let state = |user: &UserId| spoken.agent(user.clone());
         if let Some(user) = self.direct.front() {
             return Some((Task::Direct(user.clone()), state(user)));
         }
@@ -198,7 +211,14 @@ impl Pipeline {
                 self.reconciler.divergence.asked();
                 self.reconciler.asked_directly(user);
             }
-            Task::Login | Task::Snapshot | Task::Registry | Task::Queues | Task::Members => {
+            Task::Login
+            | Task::Probe
+            | Task::Snapshot
+            | Task::Registry
+            | Task::Queues
+            | Task::Members
+            | Task::OpenChannel(_)
+            | Task::Subscribe(_) => {
                 unreachable!("not a check; asked at {}", now.mono.0)
             }
         }
@@ -212,12 +232,15 @@ impl Pipeline {
         effects: &mut Vec<Effect>,
     ) {
         let at = self.platform_now(now);
+        let Some(spoken) = self.spoken else {
+            return;
+        };
         while let Some(user) = self.reconciler.next_join(class, at) {
             if !self.admit(priority, 1, now.mono) {
                 return;
             }
             self.reconciler.asked(&user, class);
-            let request = ApiRequest::RoutingState { user: user.clone() };
+            let request = spoken.agent(user.clone());
             self.send(Task::Join(user, class), request, priority, effects);
         }
     }

@@ -1,16 +1,17 @@
 //! Whether a snapshot is believed, and what follows.
 
+use std::collections::BTreeSet;
+
 use super::{Pipeline, Task};
 use crate::effect::{Effect, Level, Measurement, Phase};
+use crate::model::ids::UserId;
 use crate::model::time::{Now, UnixMillis};
 use crate::model::view::{BreakerState, SnapshotOutcome};
 use crate::poller::Priority;
 use crate::reconciler::evidence::FUTURE_TOLERANCE;
 use crate::reconciler::joins::JoinClass;
 use crate::snapshot::{Judgement, ScanProgress, ScanResult, judge};
-use crate::upstream::request::ApiRequest;
 use crate::upstream::response::{Answer, Response};
-use crate::upstream::wire_status;
 
 impl Pipeline {
     pub(super) fn on_snapshot_page(
@@ -20,7 +21,7 @@ impl Pipeline {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(mut running) = self.scan.take() else {
+        let (Some(spoken), Some(mut running)) = (self.spoken, self.scan.take()) else {
             return;
         };
         if running.pages_sent == 1 {
@@ -28,7 +29,7 @@ impl Pipeline {
             running.described_at = Some(self.skew.platform_at_least(answer.sent_at));
         }
         let begun = (self.stopwatch)();
-        let page = wire_status::statuses(&response.body);
+        let page = spoken.read_scan(&response.body);
         let parsed = (self.stopwatch)();
         effects.push(phase(Phase::Parse, parsed - begun));
         let page = match page {
@@ -66,8 +67,12 @@ impl Pipeline {
                 }
                 running.pages_sent += 1;
                 self.scan = Some(running);
-                let request = ApiRequest::Statuses { page: next };
-                self.send(Task::Snapshot, request, Priority::Snapshot, effects);
+                self.send(
+                    Task::Snapshot,
+                    spoken.scan(next),
+                    Priority::Snapshot,
+                    effects,
+                );
             }
             ScanProgress::Inconsistent => {
                 self.scan = Some(running);
@@ -87,7 +92,7 @@ impl Pipeline {
     }
 
     /// Gives back what was admitted for pages that are not asked for.
-    fn end_scan(&mut self) {
+    pub(super) fn end_scan(&mut self) {
         if let Some(running) = self.scan.take() {
             let spare = running.pages_admitted.saturating_sub(running.pages_sent);
             if spare > 0 {
@@ -106,6 +111,13 @@ impl Pipeline {
         effects: &mut Vec<Effect>,
     ) {
         let begun = (self.stopwatch)();
+        let scanned = self.scanned(&result);
+        let incomplete = result.incomplete;
+        if let Some(seed) = scanned.as_ref().filter(|_| !self.registry.is_known()) {
+            // The first registry: without one nothing could be judged.
+            let change = self.registry.scanned(seed, false);
+            self.on_registry_change(change, now);
+        }
         let judgement = judge(
             result.records,
             self.registry.ids(),
@@ -119,7 +131,7 @@ impl Pipeline {
         if let Some((observed, expected)) = judgement.coverage {
             self.health.coverage = Some(observed as f64 / expected as f64);
         }
-        if !judgement.strangers.is_empty() {
+        if !judgement.strangers.is_empty() && scanned.is_none() {
             self.registry.request_soon(now.mono);
         }
         if !judgement.accepted {
@@ -141,7 +153,20 @@ impl Pipeline {
             self.snapshot_failed(outcome, now);
             return;
         }
+        if let Some(ids) = scanned {
+            // Rows that moved between pages show as one twice and another not at all.
+            let change = self.registry.scanned(&ids, judgement.duplicates == 0);
+            self.on_registry_change(change, now);
+        }
+        self.reconciler.on_incomplete(&incomplete);
         self.accept(&judgement, begun, described_at, answer, now, effects);
+    }
+
+    /// Everybody whom the scan names, where it is the registry too.
+    fn scanned(&self, result: &ScanResult) -> Option<BTreeSet<UserId>> {
+        self.spoken.filter(|spoken| spoken.scan_is_registry())?;
+        let told = result.records.iter().map(|record| &record.user_id);
+        Some(told.chain(&result.incomplete).cloned().collect())
     }
 
     fn accept(
@@ -172,6 +197,7 @@ impl Pipeline {
         effects.push(phase(Phase::Validate, validated - begun));
         // The answer is cached: it describes the platform at the sending or up to a cache age before.
         let at = described_at - self.config.cache_age;
+        self.compare_with_push(judgement, at);
         self.reconciler
             .on_snapshot(&judgement.records, at, answer.received_at.wall);
         effects.push(phase(Phase::Reconcile, (self.stopwatch)() - validated));

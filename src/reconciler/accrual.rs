@@ -264,6 +264,7 @@ mod tests {
                     raw_state: None,
                     wrapup_code: None,
                     entered_at: at(s),
+                    estimated: false,
                 })
                 .collect(),
             refused: Vec::new(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::event::Chain;
 use crate::model::ids::QueueId;
+use crate::model::platform_status::PlatformStatus;
 use crate::model::state::{Presence, RoutingState, Source};
 use crate::model::time::{Millis, UnixMillis};
 use crate::model::timeline::{Segment, Segments, Tail};
@@ -46,6 +47,9 @@ pub struct Held {
     pub chain: Chain,
     /// When the answer that told it arrived, by our clock.
     pub ingested_at: UnixMillis,
+    /// Its start was observed rather than read from the platform (semantics.md §12.11).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
 }
 
 /// What the bulk snapshot says that decides whether a join is due (semantics.md §12.1).
@@ -83,6 +87,8 @@ pub struct StuckCheck {
     pub asked_at: Option<UnixMillis>,
     /// On call without any open interaction.
     pub stuck: bool,
+    /// The platform's scan itself shows no interaction: a suspect at once (platform-api.md §10).
+    pub unoccupied: bool,
 }
 
 /// One agent.
@@ -116,6 +122,13 @@ pub struct Agent {
     pub volatile: Option<VolatileHold>,
     /// When the last answer about the agent arrived, by our clock.
     pub ingested_at: UnixMillis,
+    /// The public platform's own routing status; `None` in dialect `status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform_status: Option<PlatformStatus>,
+    /// Since when it has its presence, in dialect `platform`: a scan that is overtaken by push must
+    /// not turn it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence_since: Option<UnixMillis>,
 
     /// The bulk record in force.
     #[serde(skip)]
@@ -155,6 +168,8 @@ impl Agent {
             memberships: vec![queues],
             volatile: None,
             ingested_at: UnixMillis(0),
+            platform_status: None,
+            presence_since: None,
             bulk: None,
             bulk_seen_at: None,
             pending: false,
@@ -218,7 +233,7 @@ impl Agent {
                     Segment {
                         state: held.state,
                         chain: held.chain,
-                        estimated: false,
+                        estimated: held.estimated,
                     },
                 )
             })
@@ -271,6 +286,7 @@ mod tests {
             revision: 1,
             chain: Chain::Gap { known_until: None },
             ingested_at: UnixMillis(0),
+            estimated: false,
         }
     }
 

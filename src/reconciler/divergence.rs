@@ -204,6 +204,7 @@ mod tests {
             raw_state: None,
             wrapup_code: None,
             entered_at: UnixMillis(seconds * 1_000),
+            estimated: false,
         }
     }
 

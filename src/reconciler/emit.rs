@@ -53,7 +53,7 @@ impl Reconciler {
                 previous: before.map(|held| held.state),
                 revision: held.revision,
                 chain: held.chain,
-                estimated: false,
+                estimated: held.estimated,
                 withdrawn: false,
             }));
             // What happened before anybody counted is a fact for the windows, not an increase.

@@ -83,21 +83,17 @@ pub fn apply(agent: &mut Agent, answer: &RoutingStates, evidence: &Evidence) -> 
         None
     };
     let before = agent.current().map(|held| (held.entered_at, held.state));
+    let told = answer.entries.iter().filter(|e| !e.estimated).count();
     for (position, entry) in answer.entries.iter().enumerate() {
         if first_kept.is_some_and(|first| entry.entered_at < first) {
             continue;
         }
+        // A start that we observed is no statement about what lay before it.
         let predecessor = position
             .checked_sub(1)
+            .filter(|_| !entry.estimated)
             .map(|previous| answer.entries[previous].entered_at);
-        merge(
-            agent,
-            entry,
-            predecessor,
-            answer.entries.len(),
-            evidence,
-            &mut applied,
-        );
+        merge(agent, entry, predecessor, told, evidence, &mut applied);
     }
     applied.hidden = before.is_some_and(|(start, state)| came_back_unseen(agent, start, state));
     confirm(agent, newest.entered_at, evidence);
@@ -126,7 +122,7 @@ fn merge(
     agent: &mut Agent,
     entry: &RoutingEntry,
     predecessor: Option<UnixMillis>,
-    entries: usize,
+    told: usize,
     evidence: &Evidence,
     applied: &mut Applied,
 ) {
@@ -145,7 +141,7 @@ fn merge(
         }
         Err(index) => {
             let chain =
-                chain.unwrap_or_else(|| chain_of_oldest(agent, index, entry, entries, evidence));
+                chain.unwrap_or_else(|| chain_of_oldest(agent, index, entry, told, evidence));
             agent.history.insert(
                 index,
                 Held {
@@ -157,6 +153,7 @@ fn merge(
                     revision: 1,
                     chain,
                     ingested_at: evidence.ingested_at,
+                    estimated: entry.estimated,
                 },
             );
             applied.changed.push(entry.entered_at);
@@ -195,18 +192,24 @@ fn correct(
         held.chain = chain;
         changed = true;
     }
+    if held.estimated && !entry.estimated {
+        // Its start is told now.
+        held.estimated = false;
+        changed = true;
+    }
     if changed {
         held.source = held.source.max(evidence.source);
     }
     changed
 }
 
-/// How a new segment that heads its answer is joined to what is held before position `index`.
+/// How a new segment that heads its answer, or whose start we observed, is joined to what is held
+/// before position `index`. `told`: how many starts the answer told.
 fn chain_of_oldest(
     agent: &Agent,
     index: usize,
     entry: &RoutingEntry,
-    entries: usize,
+    told: usize,
     evidence: &Evidence,
 ) -> Chain {
     let Some(previous) = index.checked_sub(1).map(|at| &agent.history[at]) else {
@@ -231,9 +234,10 @@ fn chain_of_oldest(
             .unwrap_or(previous.entered_at)
             .min(entry.entered_at)
     } else {
-        confirmed
+        // One answer may add both a start that it told and one that we observed after it.
+        confirmed.max(previous.entered_at)
     };
-    if entries == 1 {
+    if told <= 1 || entry.estimated {
         Chain::Alone {
             known_until,
             tolerance: evidence.tolerance,
@@ -266,6 +270,7 @@ mod tests {
                     raw_state: None,
                     wrapup_code: None,
                     entered_at: at(seconds),
+                    estimated: false,
                 })
                 .collect(),
             refused: Vec::new(),

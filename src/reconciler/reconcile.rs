@@ -95,6 +95,11 @@ impl Reconciler {
         self.interval = interval;
     }
 
+    /// How old a snapshot's cache may be, once the dialect is known.
+    pub fn set_cache_age(&mut self, age: Millis) {
+        self.config.cache_age = age;
+    }
+
     /// The gap tolerance in force (semantics.md §12.8).
     pub fn tolerance(&self) -> Millis {
         self.config
@@ -182,7 +187,11 @@ impl Reconciler {
         for record in records {
             if self.agents.contains_key(&record.user_id) {
                 self.begin(&record.user_id, at);
-                self.on_record(record, at, ingested_at);
+                self.note_presence(record);
+                match &record.platform {
+                    None => self.on_record(record, at, ingested_at),
+                    Some(fact) => self.on_scanned(record, fact, at, ingested_at),
+                }
             }
         }
         self.first_load = false;
@@ -197,7 +206,9 @@ impl Reconciler {
                 }
             }
             // A settle cycle counts only with a routing confirmation, so ask for one each cycle.
-            if agent.volatile.is_some() && !agent.pending && agent.asking.is_none() {
+            // The public platform's scan is one itself.
+            let scanned = agent.platform_status.is_some();
+            if agent.volatile.is_some() && !scanned && !agent.pending && agent.asking.is_none() {
                 volatile.push(user.clone());
             }
         }
@@ -206,6 +217,33 @@ impl Reconciler {
         }
     }
 
+    /// Takes in the UI presence that a record shows.
+    pub fn note_presence(&mut self, record: &StatusRecord) {
+        let Some(agent) = self.agents.get_mut(&record.user_id) else {
+            return;
+        };
+        if record.platform.is_some() {
+            let since = Some(record.presence_since());
+            if agent.presence_since > since {
+                return;
+            }
+            agent.presence_since = since;
+        }
+        if agent.presence.as_ref() == Some(&record.presence) {
+            return;
+        }
+        agent.presence = Some(record.presence.clone());
+        self.changes.agents.insert(record.user_id.clone());
+        self.changes
+            .records
+            .push(JournalRecord::Presence(PresenceChange {
+                user_id: record.user_id.clone(),
+                at: record.presence_since(),
+                presence: record.presence.clone(),
+            }));
+    }
+
+    /// A record of dialect `status`: a cached availability, which decides whether a join is due.
     fn on_record(&mut self, record: &StatusRecord, at: UnixMillis, ingested_at: UnixMillis) {
         let Some(agent) = self.agents.get_mut(&record.user_id) else {
             return;
@@ -214,17 +252,7 @@ impl Reconciler {
             availability: record.availability,
             last_modified: record.last_modified,
         };
-        if agent.presence.as_ref() != Some(&record.presence) {
-            agent.presence = Some(record.presence.clone());
-            self.changes.agents.insert(record.user_id.clone());
-            self.changes
-                .records
-                .push(JournalRecord::Presence(PresenceChange {
-                    user_id: record.user_id.clone(),
-                    at: record.last_modified,
-                    presence: record.presence.clone(),
-                }));
-        }
+        agent.platform_status = None;
         agent.bulk_seen_at = Some(at);
         agent.ingested_at = agent.ingested_at.max(ingested_at);
         let news = agent.bulk != Some(fact);
@@ -322,6 +350,33 @@ impl Reconciler {
         answer: &RoutingStates,
         evidence: &Evidence,
     ) -> Verdict {
+        let Some(agent) = self.agents.get_mut(user) else {
+            return Verdict::Empty;
+        };
+        let asked_with = agent.asking.take();
+        let verdict = self.take_in(user, answer, evidence);
+        if let Some(agent) = self.agents.get_mut(user) {
+            agent.joined_with = match (verdict, asked_with) {
+                // A record of a later change than the answer can know of is not what it answers.
+                (Verdict::Current, Some(fact)) => {
+                    fact.filter(|fact| fact.last_modified <= evidence.latest)
+                }
+                (Verdict::Current, None) => agent.joined_with,
+                // It said nothing usable: no snapshot may confirm what is held until one does.
+                _ => None,
+            };
+        }
+        self.queue_after(user, verdict);
+        verdict
+    }
+
+    /// Applies an answer about one agent to its history, its accounts and its events.
+    pub(super) fn take_in(
+        &mut self,
+        user: &UserId,
+        answer: &RoutingStates,
+        evidence: &Evidence,
+    ) -> Verdict {
         let tolerance = self.tolerance();
         let rule = self.volatility();
         let Some(agent) = self.agents.get(user) else {
@@ -333,7 +388,6 @@ impl Reconciler {
         let Some(agent) = self.agents.get_mut(user) else {
             return Verdict::Empty;
         };
-        let asked_with = agent.asking.take();
         let accrued = accrual::remember(agent, tolerance);
         let applied = apply(agent, answer, evidence);
         if let Some(accrued) = accrued {
@@ -343,22 +397,12 @@ impl Reconciler {
         let Some(agent) = self.agents.get_mut(user) else {
             return applied.verdict;
         };
-        agent.joined_with = match (applied.verdict, asked_with) {
-            // A record of a later change than the answer can know of is not what it answers.
-            (Verdict::Current, Some(fact)) => {
-                fact.filter(|fact| fact.last_modified <= evidence.latest)
-            }
-            (Verdict::Current, None) => agent.joined_with,
-            // It said nothing usable: no snapshot may confirm what is held until one does.
-            _ => None,
-        };
         let change = rule.judge(agent, &applied, self.cycle);
         if !applied.changed.is_empty() || change != Change::None {
             agent.stuck.stuck = false;
         }
         self.changes.agents.insert(user.clone());
         self.emit(user, &applied);
-        self.queue_after(user, applied.verdict);
         applied.verdict
     }
 

@@ -19,7 +19,8 @@ impl StuckRule {
     /// Whether the agent is a suspect whose check is due at the platform instant `at`.
     pub fn is_due(&self, agent: &Agent, at: UnixMillis) -> bool {
         let suspect = agent.current().is_some_and(|held| {
-            held.state == RoutingState::OnCall && at - held.entered_at > self.after
+            held.state == RoutingState::OnCall
+                && (agent.stuck.unoccupied || at - held.entered_at > self.after)
         });
         suspect
             && agent
@@ -59,12 +60,19 @@ mod tests {
             revision: 1,
             chain: Chain::Gap { known_until: None },
             ingested_at: at(0),
+            estimated: false,
         });
         assert!(
             !rule.is_due(&agent, at(900)),
             "exactly stuck.after is not longer"
         );
         assert!(rule.is_due(&agent, at(901)));
+        agent.stuck.unoccupied = true;
+        assert!(
+            rule.is_due(&agent, at(10)),
+            "a call without an interaction is suspect at once"
+        );
+        agent.stuck.unoccupied = false;
         agent.stuck.asked_at = Some(at(901));
         assert!(!rule.is_due(&agent, at(1_200)));
         assert!(rule.is_due(&agent, at(1_201)));

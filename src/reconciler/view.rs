@@ -7,6 +7,7 @@ use super::accrual::{StateAccounts, outstanding};
 use super::agent::Agent;
 use super::reconcile::Reconciler;
 use crate::model::ids::{QueueId, UserId};
+use crate::model::platform_status::PlatformStatus;
 use crate::model::state::{Presence, RoutingState, Source};
 use crate::model::time::{Millis, UnixMillis};
 use crate::model::view::{
@@ -103,7 +104,9 @@ impl Reconciler {
             confirmed_until: agent.confirmed_until,
             ingested_at: agent.ingested_at,
             source: current.map_or(Source::Bulk, |held| held.source),
-            phantom: state == RoutingState::NotReady && presence.label() == "available",
+            phantom: state == RoutingState::NotReady
+                && presence.label() == promise(agent.platform_status),
+            platform_status: agent.platform_status.filter(|_| !expired),
             presence,
             wrapup_code: current.and_then(|held| held.wrapup_code.clone()),
             queues: Arc::clone(agent.queues()),
@@ -162,6 +165,15 @@ impl Reconciler {
     }
 }
 
+/// The UI presence that promises availability (semantics.md §2.1): on the public platform
+/// `Available` is the normal presence of someone off queue.
+fn promise(platform_status: Option<PlatformStatus>) -> &'static str {
+    match platform_status {
+        Some(_) => "on_queue",
+        None => "available",
+    }
+}
+
 fn posted(accounts: &StateAccounts) -> PerState<Millis> {
     accounts.map(|account| account.posted)
 }
@@ -177,6 +189,12 @@ fn tally(
         .entry(agent.presence.label())
         .or_default() += 1;
     organisation.stuck += u64::from(agent.stuck);
+    if let Some(status) = agent.platform_status {
+        let statuses = organisation
+            .platform_statuses
+            .get_or_insert_with(|| PlatformStatus::ALL.into_iter().map(|s| (s, 0)).collect());
+        *statuses.entry(status).or_default() += 1;
+    }
     let state = agent.state.index();
     if agent.volatile {
         organisation.volatile += 1;

@@ -104,6 +104,7 @@ mod tests {
                     raw_state: None,
                     wrapup_code: None,
                     entered_at: UnixMillis(s * 1_000),
+                    estimated: false,
                 })
                 .collect(),
             refused: Vec::new(),

@@ -98,6 +98,7 @@ mod tests {
             presence: Presence::parse(presence),
             availability: state,
             last_modified: UnixMillis(at),
+            platform: None,
         }
     }
 

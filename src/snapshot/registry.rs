@@ -24,6 +24,9 @@ const AGREEMENT_PERCENT: usize = 90;
 /// Before any reading of the clock, yet so that the span to one can be computed.
 const AT_ONCE: Monotonic = Monotonic(i64::MIN / 4);
 
+/// Longer than any run, yet so that instants this far away can be computed with.
+const NEVER: Millis = Millis(i64::MAX / 8);
+
 const _: () = assert!(FIRST_RETRY.0 < REQUESTED_EVERY.0);
 const _: () = assert!(AGREEMENT_PERCENT > 50 && AGREEMENT_PERCENT <= 100);
 
@@ -72,6 +75,8 @@ pub struct Registry {
     ids: BTreeSet<UserId>,
     collecting: Option<Collecting>,
     suspected: Option<BTreeSet<UserId>>,
+    /// Not named by the last complete scan.
+    absent: BTreeSet<UserId>,
     begun_at: Option<Monotonic>,
     /// `None`: at once.
     next: Option<Monotonic>,
@@ -87,6 +92,7 @@ impl Registry {
             ids: BTreeSet::new(),
             collecting: None,
             suspected: None,
+            absent: BTreeSet::new(),
             begun_at: None,
             next: None,
             again: false,
@@ -96,6 +102,35 @@ impl Registry {
     /// Takes the registry of an earlier run; the first refresh is still due at once.
     pub fn restore(&mut self, ids: BTreeSet<UserId>) {
         self.ids = ids;
+    }
+
+    /// The scans tell who is registered (semantics.md §12.5): a listing of its own is made only
+    /// when one is asked for.
+    pub fn fed_by_scans(&mut self) {
+        self.refresh = NEVER;
+        self.next = Some(Monotonic(NEVER.0));
+    }
+
+    /// Takes the ids that a scan named. Who is new is in at once; who is not named by two
+    /// complete scans in a row is out. `complete`: nobody can have slipped between its pages.
+    pub fn scanned(&mut self, ids: &BTreeSet<UserId>, complete: bool) -> RegistryChange {
+        if ids.is_empty() {
+            return RegistryChange::Empty;
+        }
+        let joined: Vec<UserId> = ids.difference(&self.ids).cloned().collect();
+        self.absent.retain(|user| !ids.contains(user));
+        let mut left = Vec::new();
+        if complete {
+            let absent: BTreeSet<UserId> = self.ids.difference(ids).cloned().collect();
+            left = absent.intersection(&self.absent).cloned().collect();
+            self.absent = absent;
+        }
+        for user in &left {
+            self.absent.remove(user);
+            self.ids.remove(user);
+        }
+        self.ids.extend(joined.iter().cloned());
+        RegistryChange::Replaced { joined, left }
     }
 
     /// A refresh begins; ask for page 1.

@@ -4,6 +4,7 @@
 //! checks that the pages add up and nothing else; whether to believe the whole is
 //! [`super::validate`]'s business.
 
+use crate::model::ids::UserId;
 use crate::upstream::wire::{RefusalReason, StatusPage, StatusRecord};
 
 use super::paging::{Listing, Step};
@@ -26,6 +27,8 @@ pub struct ScanResult {
     pub records: Vec<StatusRecord>,
     /// Records refused alone by the parser.
     pub refused: Vec<RefusalReason>,
+    /// Agents listed without what was asked for about them.
+    pub incomplete: Vec<UserId>,
     /// Pages it took: the cost of the next one.
     pub pages: u32,
 }
@@ -65,6 +68,7 @@ impl Scan {
         };
         self.result.records.extend(page.records);
         self.result.refused.extend(page.refused);
+        self.result.incomplete.extend(page.incomplete);
         // A cut-off array that still parses shows here (faults.md F33).
         let adds_up = |total: u64| total == self.listing.rows();
         match step {
@@ -90,7 +94,6 @@ impl Scan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ids::UserId;
     use crate::model::state::{Presence, RoutingState};
     use crate::model::time::UnixMillis;
     use crate::upstream::wire::Paging;
@@ -101,6 +104,7 @@ mod tests {
             presence: Presence::parse("Available"),
             availability: RoutingState::Available,
             last_modified: UnixMillis(i64::from(n)),
+            platform: None,
         })
         .collect()
     }
@@ -115,6 +119,7 @@ mod tests {
             }),
             records: records(ids),
             refused: Vec::new(),
+            incomplete: Vec::new(),
         }
     }
 
@@ -124,6 +129,7 @@ mod tests {
         let bare = StatusPage {
             records: records(0..7),
             refused: vec![RefusalReason::Time],
+            incomplete: vec![UserId::new("agent-0099")],
             paging: None,
         };
         let ScanProgress::Complete(result) = scan.page(bare.clone()) else {
@@ -131,6 +137,7 @@ mod tests {
         };
         assert_eq!(result.records, records(0..7));
         assert_eq!(result.refused, [RefusalReason::Time]);
+        assert_eq!(result.incomplete, [UserId::new("agent-0099")]);
         assert_eq!(result.pages, 1);
         assert_eq!(scan.page(bare), ScanProgress::Inconsistent);
     }

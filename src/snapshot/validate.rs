@@ -119,6 +119,7 @@ mod tests {
             presence: Presence::parse("Available"),
             availability: state,
             last_modified: UnixMillis(at),
+            platform: None,
         }
     }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::model::ids::{QueueId, UserId};
+use crate::model::platform_status::PlatformStatus;
 use crate::model::state::{Presence, RoutingState};
 use crate::model::time::UnixMillis;
 
@@ -19,6 +20,34 @@ pub struct StatusRecord {
     pub availability: RoutingState,
     /// Last change of presence or availability, by the platform's clock.
     pub last_modified: UnixMillis,
+    /// What a scan of the public platform tells beside: there `availability` is no cache, it has
+    /// a start. `None` in dialect `status`.
+    pub platform: Option<PlatformFact>,
+}
+
+impl StatusRecord {
+    /// Since when the agent has its presence.
+    pub fn presence_since(&self) -> UnixMillis {
+        self.platform
+            .as_ref()
+            .map_or(self.last_modified, |fact| fact.presence_since)
+    }
+}
+
+/// The public platform's routing status of an agent (platform-api.md §10).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlatformFact {
+    /// The status.
+    pub status: PlatformStatus,
+    /// The platform's own word, if this version does not know it.
+    pub raw_status: Option<Arc<str>>,
+    /// `routingStatus.startTime`; one interaction and its after-call work share it. `None`: the
+    /// platform gave none.
+    pub since: Option<UnixMillis>,
+    /// `presence.modifiedDate`.
+    pub presence_since: UnixMillis,
+    /// Interacting, and yet without any interaction or after-call work.
+    pub unoccupied: bool,
 }
 
 /// Why a record was refused alone.
@@ -67,6 +96,8 @@ pub struct StatusPage {
     pub records: Vec<StatusRecord>,
     /// Records refused alone.
     pub refused: Vec<RefusalReason>,
+    /// Agents that are listed without what was asked for about them: expands are best effort.
+    pub incomplete: Vec<UserId>,
     /// `None` for a bare array, which is always the whole listing.
     pub paging: Option<Paging>,
 }
@@ -82,6 +113,8 @@ pub struct RoutingEntry {
     pub wrapup_code: Option<Arc<str>>,
     /// `stateEnteredTimestamp`.
     pub entered_at: UnixMillis,
+    /// The start was observed by us rather than read from the platform (semantics.md §12.11).
+    pub estimated: bool,
 }
 
 /// A user's routing state: the answer of `/routing/users/{userId}/state`.

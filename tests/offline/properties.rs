@@ -108,6 +108,7 @@ proptest! {
                                 raw_state: None,
                                 wrapup_code: None,
                                 entered_at: at(start - 100),
+                                estimated: false,
                             })
                             .collect(),
                         refused: Vec::new(),

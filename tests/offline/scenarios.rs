@@ -93,6 +93,7 @@ fn record(state: RoutingState, modified: i64) -> StatusRecord {
         presence: Presence::parse("Available"),
         availability: state,
         last_modified: at(modified),
+        platform: None,
     }
 }
 
@@ -103,6 +104,7 @@ fn answer(reconciler: &mut Reconciler, state: RoutingState, entered: i64, told: 
             raw_state: None,
             wrapup_code: Some(Arc::from("none")),
             entered_at: at(entered),
+            estimated: false,
         }],
         refused: Vec::new(),
     };

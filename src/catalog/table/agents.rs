@@ -1,6 +1,6 @@
 //! Agents and queues.
 
-use super::labels::{PRESENCES, STATES};
+use super::labels::{PLATFORM_STATUSES, PRESENCES, STATES};
 use super::{
     Area, Kind, LabelSpec, LabelValues, Metric, MetricSpec, Origin, Scale, Unit, label, row, times,
 };
@@ -73,6 +73,18 @@ pub(super) const ROWS: &[MetricSpec] = &[
             AGENT,
             Kind::Gauge,
             "Agents by UI presence, every agent once; desktop health, never capacity.",
+        ))
+    },
+    MetricSpec {
+        labels: &[label("status", LabelValues::Closed(PLATFORM_STATUSES))],
+        series: times(PLATFORM_STATUSES.len() as u32, Scale::Once),
+        ..agents(row(
+            Metric::PlatformStatusAgents,
+            "genesyscloud_platform_status_agents",
+            "genesyscloud.platform.status.agents",
+            AGENT,
+            Kind::Gauge,
+            "Agents by the public platform's own routing status, every agent once; only in dialect platform.",
         ))
     },
     of_queue(row(

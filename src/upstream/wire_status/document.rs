@@ -15,13 +15,13 @@ use super::scalar::Scalar;
 use crate::upstream::wire::{Paging, RefusalReason};
 
 /// An object that takes the keys it knows. A key that comes twice is taken twice: the last counts.
-pub(super) trait Object<'de>: Default {
+pub(in crate::upstream) trait Object<'de>: Default {
     /// Takes or skips the value of `key`; must consume exactly one value.
     fn take<A: MapAccess<'de>>(&mut self, key: &str, fields: &mut A) -> Result<(), A::Error>;
 }
 
 /// Skips one value without looking at it.
-pub(super) fn skip<'de, A: MapAccess<'de>>(fields: &mut A) -> Result<(), A::Error> {
+pub(in crate::upstream) fn skip<'de, A: MapAccess<'de>>(fields: &mut A) -> Result<(), A::Error> {
     fields.next_value::<IgnoredAny>().map(|_| ())
 }
 
@@ -37,7 +37,7 @@ fn walk<'de, T: Object<'de>, A: MapAccess<'de>>(mut fields: A) -> Result<T, A::E
 }
 
 /// `T`, or `None` where something else than an object stands.
-pub(super) struct Maybe<T>(pub(super) Option<T>);
+pub(in crate::upstream) struct Maybe<T>(pub(in crate::upstream) Option<T>);
 
 impl<'de, T: Object<'de>> Deserialize<'de> for Maybe<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -89,15 +89,15 @@ impl<'de, T: Object<'de>> Visitor<'de> for MaybeVisitor<T> {
 }
 
 /// The rows of an array.
-pub(super) struct Rows<T> {
+pub(in crate::upstream) struct Rows<T> {
     /// Rows kept, in order of appearance.
-    pub(super) kept: Vec<T>,
+    pub(in crate::upstream) kept: Vec<T>,
     /// Rows refused alone.
-    pub(super) refused: Vec<RefusalReason>,
+    pub(in crate::upstream) refused: Vec<RefusalReason>,
     /// Rows looked at, those left out included.
-    pub(super) seen: usize,
+    pub(in crate::upstream) seen: usize,
     /// There were more than the limit; the rest was skipped.
-    pub(super) overflow: bool,
+    pub(in crate::upstream) overflow: bool,
 }
 
 impl<T> Default for Rows<T> {
@@ -112,7 +112,7 @@ impl<T> Default for Rows<T> {
 }
 
 /// Reads an array of `R` and keeps what `accept` makes of each; `null` gives `None`.
-pub(super) struct RowsSeed<'f, R, F> {
+pub(in crate::upstream) struct RowsSeed<'f, R, F> {
     accept: &'f mut F,
     rows_max: usize,
     row: PhantomData<R>,
@@ -120,7 +120,7 @@ pub(super) struct RowsSeed<'f, R, F> {
 
 impl<'f, R, F> RowsSeed<'f, R, F> {
     /// `accept` says what to keep of a row: a value, nothing, or why it is refused.
-    pub(super) fn new(accept: &'f mut F, rows_max: usize) -> Self {
+    pub(in crate::upstream) fn new(accept: &'f mut F, rows_max: usize) -> Self {
         Self {
             accept,
             rows_max,
@@ -177,19 +177,19 @@ where
 
 /// What a listing is.
 #[derive(Clone, Copy)]
-pub(super) struct Listing {
+pub(in crate::upstream) struct Listing {
     /// Its rows, for messages.
-    pub(super) what: &'static str,
+    pub(in crate::upstream) what: &'static str,
     /// Its shape, for messages.
-    pub(super) expected: &'static str,
+    pub(in crate::upstream) expected: &'static str,
     /// Rows a page at most.
-    pub(super) rows_max: usize,
+    pub(in crate::upstream) rows_max: usize,
     /// Whether it may be an array without paging around it.
-    pub(super) bare: bool,
+    pub(in crate::upstream) bare: bool,
 }
 
 /// A page of a listing: its rows, and its paging unless it was a bare array.
-pub(super) type Page<T> = (Rows<T>, Option<Paging>);
+pub(in crate::upstream) type Page<T> = (Rows<T>, Option<Paging>);
 
 struct ListingSeed<'f, R, F> {
     listing: Listing,
@@ -249,7 +249,7 @@ where
 }
 
 /// Reads one page of a listing.
-pub(super) fn listing<'de, R, T, F>(
+pub(in crate::upstream) fn listing<'de, R, T, F>(
     body: &'de [u8],
     listing: Listing,
     mut accept: F,
@@ -277,7 +277,7 @@ where
 }
 
 /// Reads a document that is one object.
-pub(super) fn object<'de, T: Object<'de>>(
+pub(in crate::upstream) fn object<'de, T: Object<'de>>(
     body: &'de [u8],
     expected: &'static str,
 ) -> Result<T, WireError> {

@@ -6,9 +6,9 @@
 //! knows what time it is, follows an address, or keeps more of a text than its limit.
 
 mod error; //    why an answer cannot be read
-mod scalar; //   one value, whatever its type
-mod document; // objects and arrays of them
-mod statuses;
+pub(super) mod scalar; //   one value, whatever its type
+pub(super) mod document; // objects and arrays of them
+pub(super) mod statuses;
 mod routing;
 mod listings;
 mod summary;

@@ -97,6 +97,7 @@ impl EntryRow<'_> {
                 .text()
                 .map(|code| bounded_arc(code, WRAPUP_CODE_MAX)),
             entered_at: self.entered_at.instant()?,
+            estimated: false,
         })
     }
 }

@@ -16,7 +16,7 @@ pub const ID_LENGTH_MAX: usize = 144;
 
 /// A JSON value.
 #[derive(Default)]
-pub(super) enum Scalar<'a> {
+pub(in crate::upstream) enum Scalar<'a> {
     /// `null`, or the key is not there.
     #[default]
     Null,
@@ -94,7 +94,7 @@ const INSTANT_MAX: i64 = 253_402_300_799_999;
 
 impl Scalar<'_> {
     /// A text that says something.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(in crate::upstream) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) if !text.trim().is_empty() => Some(text),
             _ => None,
@@ -102,7 +102,7 @@ impl Scalar<'_> {
     }
 
     /// A whole number that is not negative.
-    pub(super) fn count(&self) -> Option<u64> {
+    pub(in crate::upstream) fn count(&self) -> Option<u64> {
         match self {
             Self::Int(value) => u64::try_from(*value).ok(),
             _ => None,
@@ -110,7 +110,7 @@ impl Scalar<'_> {
     }
 
     /// An id that can be a key and a segment of a path.
-    pub(super) fn id(&self) -> Result<&str, RefusalReason> {
+    pub(in crate::upstream) fn id(&self) -> Result<&str, RefusalReason> {
         match self {
             Self::Null => Err(RefusalReason::EmptyId),
             Self::Text(text) if text.trim().is_empty() => Err(RefusalReason::EmptyId),
@@ -128,7 +128,7 @@ impl Scalar<'_> {
     }
 
     /// An instant: RFC 3339 with any offset, or whole seconds or milliseconds since the epoch.
-    pub(super) fn instant(&self) -> Result<UnixMillis, RefusalReason> {
+    pub(in crate::upstream) fn instant(&self) -> Result<UnixMillis, RefusalReason> {
         match self {
             Self::Text(text) => UnixMillis::parse(text).map_err(|_| RefusalReason::Time),
             Self::Int(value) => {
@@ -148,7 +148,7 @@ impl Scalar<'_> {
 }
 
 /// A foreign text as it may be kept: without control characters, at most `chars_max` characters.
-pub(super) fn bounded(text: &str, chars_max: usize) -> String {
+pub(in crate::upstream) fn bounded(text: &str, chars_max: usize) -> String {
     text.chars()
         .filter(|c| !c.is_control())
         .take(chars_max)
@@ -156,6 +156,6 @@ pub(super) fn bounded(text: &str, chars_max: usize) -> String {
 }
 
 /// The same, shared.
-pub(super) fn bounded_arc(text: &str, chars_max: usize) -> Arc<str> {
+pub(in crate::upstream) fn bounded_arc(text: &str, chars_max: usize) -> Arc<str> {
     Arc::from(bounded(text, chars_max))
 }

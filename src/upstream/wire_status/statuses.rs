@@ -28,6 +28,7 @@ pub fn statuses(body: &[u8]) -> Result<StatusPage, WireError> {
     Ok(StatusPage {
         records: rows.kept,
         refused: rows.refused,
+        incomplete: Vec::new(),
         paging,
     })
 }
@@ -65,6 +66,7 @@ impl StatusRow<'_> {
             presence: presences.parse(presence),
             availability: routing_state(availability),
             last_modified,
+            platform: None,
         })
     }
 }
@@ -79,13 +81,14 @@ pub(super) fn routing_state(text: &str) -> RoutingState {
 
 /// Presences already met on this page: parsing one folds its text, and a page repeats a few.
 #[derive(Default)]
-struct Presences(Vec<(String, Presence)>);
+pub(in crate::upstream) struct Presences(Vec<(String, Presence)>);
 
 /// More spellings than an organisation has presences; further ones are parsed each time.
 const PRESENCES_REMEMBERED: usize = 16;
 
 impl Presences {
-    fn parse(&mut self, text: &str) -> Presence {
+    /// Reads a presence, in any of its spellings.
+    pub(in crate::upstream) fn parse(&mut self, text: &str) -> Presence {
         if let Some((_, presence)) = self.0.iter().find(|(known, _)| known == text) {
             return presence.clone();
         }

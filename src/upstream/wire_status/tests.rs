@@ -32,6 +32,7 @@ fn status(user: &str, presence: &str, availability: RoutingState, modified: &str
         presence: Presence::parse(presence),
         availability,
         last_modified: at(modified),
+        platform: None,
     }
 }
 
@@ -41,6 +42,7 @@ fn entry(state: RoutingState, entered_at: &str) -> RoutingEntry {
         raw_state: None,
         wrapup_code: None,
         entered_at: at(entered_at),
+        estimated: false,
     }
 }
 

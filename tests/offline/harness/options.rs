@@ -129,7 +129,7 @@ impl Options {
     /// The configuration, read as the exporter reads its file.
     pub(crate) fn config(&self) -> Config {
         let text = format!(
-            "source: {{ name: sim, client_id: demo, api_url: 'http://127.0.0.1:1', login_url: \
+            "source: {{ name: sim, dialect: status, client_id: demo, api_url: 'http://127.0.0.1:1', login_url: \
              'http://127.0.0.1:1' }}\nbudget: {{ requests_per_minute: {} }}\n{}\n",
             self.requests_per_minute, self.settings
         );

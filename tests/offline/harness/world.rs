@@ -290,6 +290,9 @@ impl<'o> World<'o> {
             }
             Effect::Publish(view) => self.observe(Observation::Published(view)),
             Effect::Measure(_) => {}
+            Effect::OpenSocket { .. } | Effect::PingSocket(_) | Effect::CloseSocket(_) => {
+                unreachable!("dialect status has no push")
+            }
             Effect::Notice(notice) => self.observe(Observation::Said {
                 kind: notice.kind,
                 message: notice.message,
