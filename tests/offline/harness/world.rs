@@ -121,7 +121,7 @@ impl<'o> World<'o> {
         world.at(options.origin.0, Event::Start { clean: true });
         world.at(options.calm_from(), Event::Calm);
         for (offset, upset) in &options.upsets {
-            world.at(options.origin.0 + offset, Event::Upset(upset.clone()));
+            world.at(options.origin.0 + offset, Event::Upset(*upset));
         }
         world
     }
