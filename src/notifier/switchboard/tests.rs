@@ -1,3 +1,5 @@
+//! All channels together, under a virtual clock: every reaction to what a platform may do.
+
 use super::*;
 use crate::upstream::channel::{ChannelId, ConnectUri, RejectionReason};
 
