@@ -30,6 +30,9 @@ const LIFE_MIN: Millis = Millis::from_secs(60);
 const PROVEN_AFTER: Millis = Millis::from_secs(60);
 /// Handshakes that fail in a row before the channel itself is given up for a new one.
 const CONNECTS_MAX: u32 = 5;
+/// A socket that opens and falls again and again is opened after at most the wait of this many
+/// failures: four seconds.
+const FLAPS_MAX: u32 = 3;
 /// The platform may take a moment from the answer to a subscription, or from the handshake, until
 /// it tells every event: only what happens later counts as told in full.
 const SETTLING: Millis = Millis::from_secs(2);
@@ -347,14 +350,16 @@ impl Link {
     pub(super) fn on_ended(&mut self, end: SocketEnd, now: Monotonic) -> ReconnectReason {
         let was_open = matches!(self.socket, Socket::Open { .. });
         self.hung_up();
-        self.failures = self.failures.saturating_add(1);
         let seed = self.seed ^ now.0.unsigned_abs();
-        if was_open && self.failures == 1 {
-            self.connect_at = now + backoff::reconnect(seed);
-        } else {
-            self.connect_at = now + backoff::passing(self.failures, seed);
-        }
         if was_open {
+            self.failures = self.failures.saturating_add(1);
+            // The platform took the handshake, so it is there: however often it falls, push is
+            // back within seconds.
+            self.connect_at = now
+                + match self.failures {
+                    1 => backoff::reconnect(seed),
+                    again => backoff::passing((again - 1).min(FLAPS_MAX), seed),
+                };
             return if end == SocketEnd::Closed {
                 ReconnectReason::Closed
             } else {
@@ -362,6 +367,7 @@ impl Link {
             };
         }
         self.connect_failures += 1;
+        self.connect_at = now + backoff::passing(self.connect_failures, seed);
         let gone = matches!(
             end,
             SocketEnd::Refused(401 | 403 | 404 | 410) | SocketEnd::Address

@@ -151,7 +151,12 @@ impl Reconciler {
             agent.follows_bulk = follows;
             self.changes.agents.insert(user.clone());
         }
-        if !follows {
+        // Push is faster than a scan of many pages: a record that it overtook asks nobody anything.
+        let overtaken = verdict == Verdict::Stale
+            && agent
+                .current()
+                .is_some_and(|held| held.source == Source::Notification);
+        if !follows && !overtaken {
             // A cache may be behind what is known: only the agent's own answer can tell.
             self.pend(user, JoinClass::Changed);
         }

@@ -1,3 +1,5 @@
+//! What frames mean to someone who knows the agent.
+
 use std::sync::Arc;
 
 use super::super::agent::Held;

@@ -1,3 +1,5 @@
+//! Sockets on loopback: what comes, what goes, and how each end is told.
+
 use tokio::net::TcpListener;
 use tokio_tungstenite::accept_async;
 

@@ -1,3 +1,5 @@
+//! Frames, channels and subscriptions, of the shapes in platform-api.md §3.
+
 use proptest::prelude::*;
 
 use super::*;
