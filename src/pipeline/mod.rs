@@ -11,6 +11,7 @@
 //! | `snapshots` | whether a snapshot is believed |
 //! | `directory` | registry, queues and members |
 //! | `joins` | routing states, stuck checks, divergence |
+//! | `push` | channels of push, and what their frames mean |
 //! | `commit` | when what changed is made durable and shown |
 
 mod answers;
@@ -19,6 +20,7 @@ mod dialect;
 mod directory;
 mod joins;
 mod plan;
+mod push;
 mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -40,6 +42,7 @@ use crate::upstream::response::Answer;
 
 use self::dialect::Spoken;
 use self::directory::DirectoryLoad;
+use self::push::Push;
 
 /// Reads seconds from somewhere, for measuring phases only: nothing is decided by it.
 pub type Stopwatch = Arc<dyn Fn() -> f64 + Send + Sync>;
@@ -57,6 +60,8 @@ enum Task {
     Sample(UserId),
     OpenInteractions(UserId),
     Direct(UserId),
+    OpenChannel(usize),
+    Subscribe(usize),
 }
 
 /// A request that is out, or waits to be repeated.
@@ -92,6 +97,10 @@ struct RunningScan {
     scan: Scan,
     admitted_at: Monotonic,
     sent_at: Now,
+    /// The platform's clock showed at least this when the first page was sent, by what was known
+    /// when that page came: a later page may tell of a clock that was stepped meanwhile, or of a
+    /// machine that slept.
+    described_at: Option<UnixMillis>,
     pages_admitted: u32,
     pages_sent: u32,
 }
@@ -101,6 +110,8 @@ pub struct Pipeline {
     config: PipelineConfig,
     stopwatch: Stopwatch,
     started_at: Monotonic,
+    /// Time was accrued before this start.
+    resumed: bool,
 
     cycle: Cycle,
     budget: Budget,
@@ -119,7 +130,8 @@ pub struct Pipeline {
     repeats: Vec<(Monotonic, Flight)>,
     /// The dialect, once it is known.
     spoken: Option<Spoken>,
-    probe_due: Monotonic,
+    /// Push; `None` where it is off or not spoken.
+    push: Option<Push>,
     scan: Option<RunningScan>,
     snapshot_pages: u32,
     registry_loading: bool,
@@ -156,19 +168,22 @@ impl Pipeline {
         let reconciler = Reconciler::restore(config.clone(), checkpoint)?;
         let mut registry = Registry::new(config.registry_refresh);
         directory::restore(&mut registry, checkpoint)?;
+        let mut budget = Budget::new(config.requests_per_minute, config.max_in_flight);
+        commit::restore_budget(&mut budget, checkpoint, now)?;
         let health = Health {
             snapshots: SnapshotOutcome::ALL.into_iter().map(|o| (o, 0)).collect(),
             ..Health::default()
         };
         let configured = Spoken::configured(config.dialect);
         let mut pipeline = Self {
+            resumed: reconciler.has_accrued(),
             cycle: Cycle::new(
                 &config.org,
                 config.poll_interval,
                 config.retry_backoff,
                 now.mono,
             ),
-            budget: Budget::new(config.requests_per_minute, config.max_in_flight),
+            budget,
             breaker: Breaker::new(
                 config.breaker_failures,
                 config.breaker_cooldown,
@@ -185,7 +200,7 @@ impl Pipeline {
             flights: BTreeMap::new(),
             repeats: Vec::new(),
             spoken: None,
-            probe_due: now.mono,
+            push: None,
             scan: None,
             snapshot_pages: 1,
             registry_loading: false,
@@ -209,7 +224,7 @@ impl Pipeline {
             config,
         };
         if let Some(spoken) = configured {
-            pipeline.adopt(spoken);
+            pipeline.adopt(spoken, now.mono);
         }
         Ok(pipeline)
     }
@@ -237,11 +252,12 @@ impl Pipeline {
             consider(self.commit_at);
         }
         consider(self.wake_at);
+        let push = self.push.as_ref();
+        consider(push.and_then(|push| push.notifier.next_deadline()));
         consider(self.auth.next_deadline());
         consider(self.repeats.iter().map(|(at, _)| *at).min());
         if self.auth.usable(now.mono) {
-            consider(self.probe_due());
-            if self.may_scan() && self.scan.is_none() {
+            if self.scan.is_none() && (self.spoken.is_none() || self.may_scan()) {
                 consider(Some(self.cycle.due()));
             }
             if !self.registry_loading {

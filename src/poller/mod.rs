@@ -8,13 +8,13 @@ pub mod auth;
 pub mod breaker;
 pub mod budget;
 pub mod cycle;
-mod jitter;
+pub(crate) mod jitter;
 mod ledger;
 mod pace;
 pub mod retry;
 
 pub use auth::{Auth, AuthState};
 pub use breaker::Breaker;
-pub use budget::{Budget, Priority, RateReading};
+pub use budget::{Budget, Carried, Priority, RateReading};
 pub use cycle::{Cycle, interval_needed};
 pub use retry::{Outcome, RetryBudget, retry_delay};

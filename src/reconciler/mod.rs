@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod joins;
 pub mod membership;
 pub mod platform;
+pub mod push;
 pub mod queues;
 pub mod reconcile;
 pub mod skew;

@@ -66,7 +66,7 @@ pub fn states_told(
 }
 
 /// Whether the current segment is part of the interaction that began at `since`.
-fn is_within(agent: &Agent, since: UnixMillis) -> bool {
+pub(super) fn is_within(agent: &Agent, since: UnixMillis) -> bool {
     let interacting =
         |held: &Held| matches!(held.state, RoutingState::OnCall | RoutingState::WrapUp);
     let Ok(first) = agent
@@ -78,7 +78,7 @@ fn is_within(agent: &Agent, since: UnixMillis) -> bool {
     agent.history[first..].iter().all(interacting)
 }
 
-fn as_held(held: &Held) -> RoutingEntry {
+pub(super) fn as_held(held: &Held) -> RoutingEntry {
     RoutingEntry {
         state: held.state,
         raw_state: held.raw_state.clone(),

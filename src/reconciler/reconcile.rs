@@ -176,7 +176,14 @@ impl Reconciler {
         ingested_at: UnixMillis,
     ) {
         self.cycle += 1;
-        self.cohort_until = self.cohort_until.max(Some(at));
+        if self.cohort_until.is_some_and(|until| at < until) {
+            // The platform's clock was set back: who follows the snapshot is confirmed further
+            // than this one, and others may follow from now on. Each entry speaks for itself.
+            let following = self.agents.iter().filter(|(_, agent)| agent.follows_bulk);
+            let following: Vec<UserId> = following.map(|(user, _)| user.clone()).collect();
+            self.changes.agents.extend(following);
+        }
+        self.cohort_until = Some(at);
         for record in records {
             if self.agents.contains_key(&record.user_id) {
                 self.begin(&record.user_id, at);
@@ -215,6 +222,13 @@ impl Reconciler {
         let Some(agent) = self.agents.get_mut(&record.user_id) else {
             return;
         };
+        if record.platform.is_some() {
+            let since = Some(record.presence_since());
+            if agent.presence_since > since {
+                return;
+            }
+            agent.presence_since = since;
+        }
         if agent.presence.as_ref() == Some(&record.presence) {
             return;
         }
@@ -253,6 +267,12 @@ impl Reconciler {
         if agent.follows_bulk != confirms {
             agent.follows_bulk = confirms;
             self.changes.agents.insert(record.user_id.clone());
+        }
+        // Its last join may have failed for a record that the cache has taken back since.
+        let idle = confirms && agent.resting.is_none();
+        if let Some(confirmed) = agent.routing_confirmed_at.filter(|_| idle) {
+            self.rest(&record.user_id, confirmed);
+            return;
         }
         let asked_for_this = !news && agent.asking.is_some();
         if !confirms && !asked_for_this {
@@ -337,7 +357,10 @@ impl Reconciler {
         let verdict = self.take_in(user, answer, evidence);
         if let Some(agent) = self.agents.get_mut(user) {
             agent.joined_with = match (verdict, asked_with) {
-                (Verdict::Current, Some(fact)) => fact,
+                // A record of a later change than the answer can know of is not what it answers.
+                (Verdict::Current, Some(fact)) => {
+                    fact.filter(|fact| fact.last_modified <= evidence.latest)
+                }
                 (Verdict::Current, None) => agent.joined_with,
                 // It said nothing usable: no snapshot may confirm what is held until one does.
                 _ => None,
@@ -389,7 +412,9 @@ impl Reconciler {
         let Some(agent) = self.agents.get_mut(user) else {
             return;
         };
-        if verdict != Verdict::Current || agent.pending {
+        // What answered no record is asked again with the next one, not at once.
+        let unanswered = agent.bulk.is_some() && agent.joined_with.is_none();
+        if verdict != Verdict::Current || agent.pending || unanswered {
             return;
         }
         if agent.bulk == agent.joined_with {

@@ -14,14 +14,18 @@
     reason = "samples that are compared are whole numbers"
 )]
 
+mod alerts;
 mod breaker;
 mod crash;
+mod dashboards;
 mod delta;
 mod demo;
+mod notifications;
 mod otlp;
 mod platform;
 mod platform_dialect;
 mod refusals;
+mod sdk;
 mod secrets;
 mod support;
 mod truth;

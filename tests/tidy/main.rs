@@ -44,6 +44,9 @@ const EDGES: &[&str] = &[
     "src/expose/api.rs",
     "src/expose/body.rs",
     "src/expose/connection.rs",
+    "src/expose/otlp/pump.rs",
+    "src/expose/otlp/resource.rs",
+    "src/expose/otlp/transport.rs",
     "src/expose/routes.rs",
     "src/expose/server.rs",
     "src/expose/state.rs",
@@ -55,6 +58,7 @@ const EDGES: &[&str] = &[
     "src/journal/writer.rs",
     "src/main.rs",
     "src/simulator/serve.rs",
+    "src/simulator/socket.rs",
     "src/store/columns.rs",
     "src/store/consumer.rs",
     "src/store/event_rows.rs",
@@ -68,6 +72,7 @@ const EDGES: &[&str] = &[
     "src/telemetry/process.rs",
     "src/upstream/client.rs",
     "src/upstream/oauth.rs",
+    "src/upstream/socket.rs",
 ];
 
 /// What only an edge may name: paths by their heads.

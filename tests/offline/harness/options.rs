@@ -27,7 +27,7 @@ pub(crate) enum Keeping {
 }
 
 /// What goes wrong outside the platform's own plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Upset {
     /// The exporter dies; another starts so much later.
     Crash { down: i64 },
