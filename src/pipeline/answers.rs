@@ -275,13 +275,7 @@ impl Pipeline {
                 self.join_failed(user, failure, now);
                 self.finish_divergence(now);
             }
-            Task::Probe => {
-                let status = match failure {
-                    Failure::Status(status) => Some(status),
-                    _ => None,
-                };
-                self.probe_failed(status, now);
-            }
+            Task::Probe => self.probe_failed(failure, now),
             Task::OpenChannel(slot) | Task::Subscribe(slot) => {
                 self.push_failed(*slot, failure, now);
             }

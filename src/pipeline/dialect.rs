@@ -2,13 +2,16 @@
 //! the answers mean. Whatever differs between them stands here; the stages only see the values.
 //!
 //! With `source.dialect: auto` the platform is asked once for `/api/v2/users/statuses`, which the
-//! public platform does not have: 404 means `platform`.
+//! public platform does not have: 404 means `platform`. Until it has answered, a question is what
+//! a snapshot would be: counted, retried and paused in the same way.
 
+use super::answers::Failure;
 use super::{Flight, Pipeline, Task};
 use crate::config::Dialect;
 use crate::effect::{Effect, Level};
 use crate::model::ids::UserId;
 use crate::model::time::{Millis, Monotonic, Now};
+use crate::model::view::SnapshotOutcome;
 use crate::poller::Priority;
 use crate::upstream::request::{ApiRequest, USERS_PAGE_SIZE};
 use crate::upstream::response::Response;
@@ -19,9 +22,6 @@ use crate::upstream::wire_status::{self, WireError};
 /// Page sizes of the scan, tried from the largest down as the platform refuses
 /// (platform-api.md §2: 500 works with expands; 25 is the platform's own default).
 const PAGE_SIZES: [u32; 4] = [USERS_PAGE_SIZE, 200, 100, 25];
-
-/// A platform that did not tell its dialect is asked again after this long.
-const PROBE_RETRY: Millis = Millis::from_secs(10);
 
 /// A dialect that is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,51 +102,56 @@ impl Pipeline {
         }
         let asked = self.flights.values().any(|f| f.task == Task::Probe)
             || self.repeats.iter().any(|(_, f)| f.task == Task::Probe);
-        if !asked && self.probe_due <= now.mono && self.admit(Priority::Snapshot, 1, now.mono) {
-            self.probe_due = now.mono + PROBE_RETRY;
-            let request = ApiRequest::Statuses { page: 1 };
-            self.send(Task::Probe, request, Priority::Snapshot, effects);
+        if asked || self.cycle.due() > now.mono {
+            return false;
+        }
+        if let Some(retry_at) = self.breaker.retry_at().filter(|at| *at > now.mono) {
+            self.cycle.paused_until(retry_at);
+        } else if self.admit(Priority::Snapshot, 1, now.mono) {
+            if self.breaker.may_poll(now.mono) {
+                self.cycle.started(now.mono);
+                let request = ApiRequest::Statuses { page: 1 };
+                self.send(Task::Probe, request, Priority::Snapshot, effects);
+            } else {
+                self.budget.given_back(Priority::Snapshot, 1, now.mono);
+                self.cycle.rejected(now.mono);
+            }
         }
         false
-    }
-
-    /// When the platform is to be asked again for its dialect.
-    pub(super) fn probe_due(&self) -> Option<Monotonic> {
-        self.spoken.is_none().then_some(self.probe_due)
     }
 
     /// The bulk snapshot was answered with success: if it is one, dialect `status` is spoken.
     pub(super) fn on_probe(&mut self, response: &Response, now: Now) {
         match wire_status::statuses(&response.body) {
-            Ok(_) => self.speak(Spoken::Status, now.mono),
+            Ok(_) => self.speak(Spoken::Status, now),
             Err(error) => {
-                self.probe_due = now.mono + PROBE_RETRY;
-                self.notice(
-                    Level::Warn,
-                    "dialect",
-                    format!("the dialect cannot be told: {error}; asking again"),
-                );
+                let message = format!("the dialect cannot be told: {error}; asking again");
+                self.notice(Level::Warn, "dialect", message);
+                self.snapshot_failed(SnapshotOutcome::FailedParse, now);
             }
         }
     }
 
-    /// The probe has no usable answer. Only a 404 tells something.
-    pub(super) fn probe_failed(&mut self, status: Option<u16>, now: Now) {
-        self.probe_due = now.mono + PROBE_RETRY;
-        match status {
-            Some(404) => {
+    /// The probe has no success. A 404 tells something; whatever else it is, a snapshot would
+    /// have failed by it too, and counts as one.
+    pub(super) fn probe_failed(&mut self, failure: Failure, now: Now) {
+        match failure {
+            Failure::Status(404) => {
                 if let Some(platform) = Spoken::configured(Dialect::Platform) {
-                    self.speak(platform, now.mono);
+                    self.speak(platform, now);
                 }
             }
             // It is there, and not for us: the snapshot says what permission is missing.
-            Some(403) => self.speak(Spoken::Status, now.mono),
-            _ => {}
+            Failure::Status(403) => self.speak(Spoken::Status, now),
+            _ => self.snapshot_failed(failure.outcome(), now),
         }
     }
 
-    fn speak(&mut self, spoken: Spoken, now: Monotonic) {
-        self.adopt(spoken, now);
+    fn speak(&mut self, spoken: Spoken, now: Now) {
+        self.adopt(spoken, now.mono);
+        // The first scan is asked for at once; it decides what the breaker wants to know.
+        self.breaker.probe_undecided(now.mono);
+        self.cycle.paused_until(now.mono);
         let name = match spoken {
             Spoken::Status => Dialect::Status,
             Spoken::Platform { .. } => Dialect::Platform,

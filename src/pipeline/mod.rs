@@ -130,7 +130,6 @@ pub struct Pipeline {
     repeats: Vec<(Monotonic, Flight)>,
     /// The dialect, once it is known.
     spoken: Option<Spoken>,
-    probe_due: Monotonic,
     /// Push; `None` where it is off or not spoken.
     push: Option<Push>,
     scan: Option<RunningScan>,
@@ -201,7 +200,6 @@ impl Pipeline {
             flights: BTreeMap::new(),
             repeats: Vec::new(),
             spoken: None,
-            probe_due: now.mono,
             push: None,
             scan: None,
             snapshot_pages: 1,
@@ -259,8 +257,7 @@ impl Pipeline {
         consider(self.auth.next_deadline());
         consider(self.repeats.iter().map(|(at, _)| *at).min());
         if self.auth.usable(now.mono) {
-            consider(self.probe_due());
-            if self.may_scan() && self.scan.is_none() {
+            if self.scan.is_none() && (self.spoken.is_none() || self.may_scan()) {
                 consider(Some(self.cycle.due()));
             }
             if !self.registry_loading {

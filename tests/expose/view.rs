@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use genesys_cloud_exporter::model::ids::{QueueId, UserId};
+use genesys_cloud_exporter::model::platform_status::PlatformStatus;
 use genesys_cloud_exporter::model::push::{ChannelState, PushView, ReconnectReason};
 use genesys_cloud_exporter::model::state::RoutingState::{self, NotReady, OnCall, Unknown};
 use genesys_cloud_exporter::model::state::{Presence, Source};
@@ -128,6 +129,9 @@ fn push() -> PushView {
 pub(crate) fn small() -> View {
     let (sales, support) = (("q-1", "Sales_US"), ("q-2", "Support \"Tier\\2\"\né"));
     let presences = Presence::labels().map(|label| (label, u64::from(label == "on_queue") * 3));
+    let statuses = PlatformStatus::ALL
+        .into_iter()
+        .map(|status| (status, u64::from(status == PlatformStatus::Idle) * 3));
     View {
         built_at: NOW,
         agents: vec![
@@ -139,7 +143,7 @@ pub(crate) fn small() -> View {
         organisation: OrganisationView {
             agents: [1, 1, 0, 0, 1],
             presences: presences.collect(),
-            platform_statuses: None,
+            platform_statuses: Some(statuses.collect()),
             volatile: 0,
             stuck: 0,
             time: [

@@ -197,18 +197,19 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, body: &'static str) -> Result<Response, TransportFailure> {
-        Ok(Response {
+    fn refused(request: &ApiRequest, status: u16, body: &'static str) -> Option<Refusal> {
+        let response = Response {
             status,
             headers: crate::upstream::response::Headers::default(),
             body: Bytes::from_static(body.as_bytes()),
-        })
+        };
+        refusal(request, &Ok(response))
     }
 
     #[test]
     fn a_403_names_the_permission() {
         let body = r#"{"message":"You are missing the following permission(s): routing:queue:view","code":"missing.permissions","status":403}"#;
-        let refusal = refusal(&ApiRequest::Queues { page: 1 }, &answer(403, body)).unwrap();
+        let refusal = refused(&ApiRequest::Queues { page: 1 }, 403, body).unwrap();
         assert_eq!(
             refusal.found,
             "/api/v2/routing/queues answered 403, missing.permissions"
@@ -223,11 +224,11 @@ mod tests {
     fn a_refused_login_points_to_the_credentials() {
         for status in [400, 401] {
             let body = r#"{"error":"invalid_client"}"#;
-            let refusal = refusal(&ApiRequest::Login, &answer(status, body)).unwrap();
+            let refusal = refused(&ApiRequest::Login, status, body).unwrap();
             assert!(refusal.remedy.contains("client secret"), "{refusal:?}");
             assert!(refusal.found.ends_with("invalid_client"), "{refusal:?}");
         }
-        assert_eq!(refusal(&ApiRequest::Login, &answer(200, "{}")), None);
+        assert_eq!(refused(&ApiRequest::Login, 200, "{}"), None);
         let silent = refusal(&ApiRequest::Login, &Err(TransportFailure::Connect)).unwrap();
         assert!(silent.remedy.contains("source.region"));
     }

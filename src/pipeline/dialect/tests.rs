@@ -132,12 +132,14 @@ fn an_answer_that_tells_nothing_is_asked_for_again() {
     let mut run = Run::new("auto");
     run.answer(&PROBE, 200, "<html>maintenance</html>");
     assert!(run.scans().is_empty());
-    run.pass(PROBE_RETRY.0 - 1_000);
+    run.pass(9_000);
     assert!(run.scans().is_empty(), "not at once");
     run.pass(2_000);
     assert_eq!(run.scans(), [&PROBE]);
     run.answer(&PROBE, 404, "");
     assert_eq!(run.scans(), [&scan(500)]);
+    let parse = run.pipeline.health.snapshots[&SnapshotOutcome::FailedParse];
+    assert_eq!(parse, 1, "it counts as a snapshot");
 }
 
 #[test]

@@ -106,6 +106,16 @@ fn a_page_of_the_scan_is_read_and_what_is_missing_is_not_offline() {
             ),
         ]
     );
+    let paging = page.paging.unwrap();
+    assert_eq!(
+        (paging.rows, paging.total, paging.has_next),
+        (12, Some(1_012), true)
+    );
+}
+
+#[test]
+fn a_record_keeps_what_the_platform_dates_and_what_nobody_knows() {
+    let page = users(fixture!("platform_users.json")).unwrap();
     let first = &page.records[0];
     assert_eq!(first.last_modified, at("2026-05-04T09:15:22.118Z"));
     assert_eq!(
@@ -120,14 +130,9 @@ fn a_page_of_the_scan_is_read_and_what_is_missing_is_not_offline() {
     );
     let unknown = page.records[5].platform.as_ref().unwrap();
     assert_eq!(unknown.raw_status.as_deref(), Some("LEVITATING"));
-    let incomplete: Vec<_> = page.incomplete.iter().map(|user| user.as_str()).collect();
+    let incomplete: Vec<_> = page.incomplete.iter().map(UserId::as_str).collect();
     assert_eq!(incomplete, ["agent-0007", "agent-0008", "agent-0009"]);
     assert_eq!(page.refused, [RefusalReason::EmptyId, RefusalReason::Time]);
-    let paging = page.paging.unwrap();
-    assert_eq!(
-        (paging.rows, paging.total, paging.has_next),
-        (12, Some(1_012), true)
-    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::work::Work;
 use crate::model::ids::UserId;
 use crate::model::platform_status::PlatformStatus;
 use crate::model::state::{Presence, RAW_TEXT_MAX, RoutingState};
+use crate::model::time::UnixMillis;
 use crate::upstream::wire::{PlatformFact, RefusalReason, StatusPage, StatusRecord};
 use crate::upstream::wire_status::WireError;
 use crate::upstream::wire_status::document::{Listing, Maybe, Object, listing, object, skip};
@@ -80,16 +81,12 @@ struct UserRow<'a> {
 }
 
 /// An expanded field: best effort, so it may not be there.
+#[derive(Default)]
 enum Field<T> {
+    #[default]
     Missing,
     Wrong,
     There(T),
-}
-
-impl<T> Default for Field<T> {
-    fn default() -> Self {
-        Self::Missing
-    }
 }
 
 impl<T> Field<T> {
@@ -127,9 +124,9 @@ impl UserRow<'_> {
             return Ok(None);
         }
         let incomplete = || Ok(Some(AgentAnswer::Incomplete(UserId::new(id))));
-        let (presence, routing) = match (&self.presence, &self.routing) {
-            (Field::There(presence), Field::There(routing)) => (presence, routing),
-            _ => return incomplete(),
+        let (Field::There(presence), Field::There(routing)) = (&self.presence, &self.routing)
+        else {
+            return incomplete();
         };
         let (name, presence_since) = presence.read(presences)?;
         let text = routing.status.text().ok_or(RefusalReason::Shape)?;
@@ -224,7 +221,7 @@ impl PresenceRow<'_> {
     fn read(
         &self,
         presences: &mut Presences,
-    ) -> Result<(Presence, Option<crate::model::time::UnixMillis>), RefusalReason> {
+    ) -> Result<(Presence, Option<UnixMillis>), RefusalReason> {
         let text = self
             .definition
             .system_presence
