@@ -11,13 +11,9 @@ use crate::support::organisation::{CLIENT_ID, CLIENT_SECRET, Organisation};
 
 /// Python with the SDK: this variable, or `python3`.
 const PYTHON: (&str, &str) = ("SDK_PYTHON", "python3");
-/// What it must have.
-const PYTHON_PACKAGES: &str = "PureCloudPlatformClientV2==269.0.0 websockets==17.4";
 
 /// `node_modules` with the SDK: this variable, or this folder of the repository.
-const NODE_MODULES: (&str, &str) = ("SDK_NODE_MODULES", "target/ci/node/node_modules");
-/// What must be in it.
-const NODE_PACKAGES: &str = "purecloud-platform-client-v2@262.0.0 ws@8.23.0";
+const NODE_MODULES: (&str, &str) = ("SDK_NODE_MODULES", "tests/live/sdk/node_modules");
 
 const AGENTS: &str = "60";
 
@@ -53,7 +49,7 @@ fn python() -> OsString {
     let found = Command::new(&python).args(["-c", imports]).status();
     assert!(
         found.is_ok_and(|status| status.success()),
-        "the test needs a Python with the official SDK: run `python3 -m pip install {PYTHON_PACKAGES}`, \
+        "the test needs a Python with the official SDK: run `python3 -m pip install -r tests/requirements.txt`, \
          or name one that has it in {}",
         PYTHON.0
     );
@@ -66,8 +62,8 @@ fn node_modules() -> PathBuf {
     let there = |package: &str| modules.join(package).join("package.json").is_file();
     assert!(
         there("purecloud-platform-client-v2") && there("ws"),
-        "the test needs Node with the official SDK: run `npm install --prefix target/ci/node {NODE_PACKAGES}`, \
-         or name a node_modules that has it in {}",
+        "the test needs Node with the official SDK: run `npm ci --prefix tests/live/sdk`, or name \
+         a node_modules that has it in {}",
         NODE_MODULES.0
     );
     modules
