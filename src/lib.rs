@@ -15,6 +15,7 @@ pub mod effect; //     what the pipeline may ask for
 pub mod catalog; //    the one table of metrics
 pub mod telemetry; //  the exporter's own counters and histograms, by the catalog's names
 pub mod poller; //     when to ask what
+pub mod notifier; //   who tells by himself: channels of push
 pub mod snapshot; //   believe it or not
 pub mod reconciler; // what is true
 pub mod pipeline; //   owns the pure stages

@@ -202,6 +202,9 @@ pub(super) struct SimulateFlags {
     /// Wire formats spoken: of one that is not, every path is 404
     #[arg(long, value_name = "DIALECT", default_value = "both")]
     pub(super) dialect: SimulatedDialect,
+    /// How long a notification channel lives unless its topics are set again
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = above_zero)]
+    pub(super) channel_lifetime: Millis,
     #[command(flatten)]
     pub(super) log: LogFlags,
 }

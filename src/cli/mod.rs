@@ -122,6 +122,8 @@ pub struct SimulateArgs {
     pub cache_refresh: Millis,
     /// Wire formats that the simulated platform speaks.
     pub dialect: Dialect,
+    /// How long a notification channel lives unless its topics are set again.
+    pub channel_lifetime: Millis,
     /// The log.
     pub log: LogConfig,
 }
@@ -178,6 +180,7 @@ where
                 history: flags.history as usize,
                 cache_refresh: flags.cache_refresh,
                 dialect: flags.dialect.into(),
+                channel_lifetime: flags.channel_lifetime,
                 log,
             })))
         }

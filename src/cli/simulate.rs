@@ -6,6 +6,7 @@ use super::service::{self, ServiceError};
 use super::{Exit, SimulateArgs, complain, logging, print};
 use crate::clock::SystemClock;
 use crate::simulator::faults::FaultPlan;
+use crate::simulator::notifications::NotificationOptions;
 use crate::simulator::org::OrgSpec;
 use crate::simulator::platform::{SimulatedPlatform, SimulatorOptions};
 use crate::simulator::serve::serve;
@@ -47,6 +48,10 @@ async fn simulate(
         cache_refresh: args.cache_refresh,
         history: args.history,
         dialect: args.dialect,
+        notifications: NotificationOptions {
+            channel_lifetime: args.channel_lifetime,
+            ..NotificationOptions::default()
+        },
         faults,
         ..SimulatorOptions::new(org, clock.now().wall)
     };

@@ -103,6 +103,7 @@ fn demo_and_simulate_have_the_documented_defaults() {
         history: 3,
         cache_refresh: Millis::from_secs(15),
         dialect: Dialect::Both,
+        channel_lifetime: Millis::from_secs(86_400),
         log,
     };
     assert_eq!(
@@ -114,13 +115,14 @@ fn demo_and_simulate_have_the_documented_defaults() {
 #[test]
 fn given_values_take_the_place_of_defaults() {
     let Ok(Command::Simulate(simulate)) = typed(
-        "simulate --listen 127.0.0.1:0 --agents 7 --tempo 20 --cache-refresh 0s --dialect platform --token-lifetime 1h30m",
+        "simulate --listen 127.0.0.1:0 --agents 7 --tempo 20 --cache-refresh 0s --dialect platform --channel-lifetime 90s --token-lifetime 1h30m",
     ) else {
         panic!("simulate");
     };
     assert_eq!((simulate.org.agents, simulate.listen.port()), (7, 0));
     assert_eq!(simulate.cache_refresh, Millis::ZERO);
     assert_eq!(simulate.dialect, Dialect::Platform);
+    assert_eq!(simulate.channel_lifetime, Millis::from_secs(90));
     assert_eq!(simulate.token_lifetime, Millis::from_secs(5_400));
     let Ok(Command::Demo(demo)) =
         typed("demo --web.listen-address 127.0.0.1:1 --faults partial:50%")

@@ -3,7 +3,7 @@
 
 /// FNV-1a, 64 bits: short, well known, and the same in every version and on every machine,
 /// which the standard library's hasher does not promise.
-pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     bytes.iter().fold(OFFSET, |hash, byte| {
@@ -14,7 +14,7 @@ pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
 /// A value in `0..=max` that looks random to everything but its seed; 0 if `max` is not positive.
 ///
 /// FNV-1a leaves short inputs alike in their high bits, so the finaliser of `SplitMix64` follows.
-pub(super) fn up_to(seed: u64, max: i64) -> i64 {
+pub(crate) fn up_to(seed: u64, max: i64) -> i64 {
     let Ok(max) = u64::try_from(max) else {
         return 0;
     };

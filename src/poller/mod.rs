@@ -8,7 +8,7 @@ pub mod auth;
 pub mod breaker;
 pub mod budget;
 pub mod cycle;
-mod jitter;
+pub(crate) mod jitter;
 mod ledger;
 mod pace;
 pub mod retry;

@@ -9,6 +9,7 @@ use super::listings::{PageRequest, page, page_without_total};
 use super::platform::{Asked, SimulatedPlatform};
 use super::snapshot::{MALFORMED, SnapshotView, UNKNOWN, concerns, records};
 use super::user_bodies;
+use crate::model::time::UnixMillis;
 
 /// Largest pages (platform-api.md §2).
 const QUEUES_PAGE_MAX: usize = 500;
@@ -20,7 +21,7 @@ const STUCK_IN_CACHE: u64 = 31;
 impl SimulatedPlatform {
     /// Answers an authorised call; `id` is the one in its path.
     pub(super) fn call(&mut self, asked: &Asked<'_>, call: Call, id: &str) -> SimResponse {
-        self.pin(asked);
+        self.pin(asked.now);
         match call {
             Call::Statuses => self.statuses(asked),
             Call::RoutingState => self.routing_state(asked, id),
@@ -37,19 +38,19 @@ impl SimulatedPlatform {
             Call::Details => self.details(asked),
             Call::AgentStatus => self.agent_status(asked, id),
             Call::Conversations => conversations(),
-            // Notifications are not served yet.
-            Call::Channels | Call::Channel | Call::Subscriptions | Call::AvailableTopics => {
-                not_found(asked)
-            }
+            Call::Channels => self.channels(asked),
+            Call::Channel => self.channel(asked, id),
+            Call::Subscriptions => self.subscriptions(asked, id),
+            Call::AvailableTopics => Self::available_topics(),
             Call::Token => unreachable!("BUG: the login is not an authorised call"),
         }
     }
 
     /// Chooses agents who stay on call, when a fault that wants some becomes active.
-    fn pin(&mut self, asked: &Asked<'_>) {
+    pub(super) fn pin(&mut self, now: UnixMillis) {
         let wanted = |kind| {
-            let active = self.fault(kind, None, asked.now)?;
-            Some((self.active_since(active, asked), active.value))
+            let active = self.fault(kind, None, now)?;
+            Some((self.active_since(active, now), active.value))
         };
         let stuck = wanted(FaultKind::StuckOnCall);
         let in_cache = wanted(FaultKind::StuckInCache);
@@ -62,7 +63,7 @@ impl SimulatedPlatform {
         let fault = |kind| self.fault(kind, None, asked.now);
         let percent = |kind| fault(kind).map_or(0, Active::percent);
         let refreshed = match fault(FaultKind::StaleCache) {
-            Some(active) => self.refresh_before(self.active_since(active, asked)),
+            Some(active) => self.refresh_before(self.active_since(active, asked.now)),
             None => self.refresh_before(asked.platform_now),
         };
         let view = SnapshotView {
@@ -70,7 +71,7 @@ impl SimulatedPlatform {
             diverged: fault(FaultKind::Divergence).map(|active| {
                 (
                     active.percent(),
-                    self.refresh_before(self.active_since(active, asked)),
+                    self.refresh_before(self.active_since(active, asked.now)),
                 )
             }),
             pinned: [&self.stuck, &self.stuck_in_cache],

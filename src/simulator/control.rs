@@ -35,11 +35,11 @@ pub(super) fn answer(
     let outcome = match (&*request.method, path) {
         ("GET", "truth") => truth_of(platform, request, now),
         ("GET", "segments") => segments_of(platform, request, now),
-        ("GET", "statistics") => Ok(SimResponse::json(200, platform.statistics())),
+        ("GET", "statistics") => Ok(statistics(platform)),
         ("GET", "faults") => Ok(faults(platform, now)),
         ("PUT", "faults") => set_faults(platform, request, now),
         ("POST", "registry") => change_registry(platform, request, now),
-        ("DELETE", "tokens") => Ok(SimResponse::json(200, &json!({"revoked": platform.tokens.revoke_all()}))),
+        ("DELETE", "tokens") => Ok(SimResponse::json(200, &json!({"revoked": platform.revoke_tokens(now)}))),
         _ => Err((
             404,
             "the simulator has GET truth, GET segments, GET statistics, GET and PUT faults, POST registry, DELETE tokens".to_owned(),
@@ -148,6 +148,12 @@ fn segments_of(platform: &mut SimulatedPlatform, request: &SimRequest, now: Unix
     ))
 }
 
+fn statistics(platform: &SimulatedPlatform) -> SimResponse {
+    let mut body = serde_json::to_value(platform.statistics()).expect("statistics are plain data");
+    body["notifications"] = json!(platform.notification_statistics());
+    SimResponse::json(200, &body)
+}
+
 fn faults(platform: &SimulatedPlatform, now: UnixMillis) -> SimResponse {
     let elapsed = now - platform.faults_since;
     let active: Vec<&str> = platform
@@ -190,9 +196,13 @@ fn change_registry(
         )),
         RegistryChange::Add(count) => {
             let added: Vec<_> = (0..count).map_while(|_| platform.roster.add(at)).collect();
+            for id in &added {
+                platform.tell_membership(id.as_str(), true, now);
+            }
             Ok(SimResponse::json(200, &json!({"added": added})))
         }
         RegistryChange::Remove(id) if platform.roster.remove(&id, at) => {
+            platform.tell_membership(&id, false, now);
             Ok(SimResponse::json(200, &json!({"removed": id})))
         }
         RegistryChange::Remove(id) => {

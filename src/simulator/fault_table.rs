@@ -38,6 +38,14 @@ pub enum FaultKind {
     Slow,
     SlowBody,
     CutBody,
+    SocketDrop,
+    SocketSilent,
+    SocketClosing,
+    EvictedChannels,
+    RejectedTopics,
+    LostEvents,
+    DuplicateEvents,
+    ReorderedEvents,
 }
 
 /// What a fault's value is.
@@ -86,7 +94,7 @@ const fn row(
 }
 
 /// Every fault, by kind.
-pub const KINDS: [KindRow; 30] = {
+pub const KINDS: [KindRow; 38] = {
     use FaultKind as K;
     use Unit as U;
     [
@@ -329,6 +337,70 @@ pub const KINDS: [KindRow; 30] = {
             Some(0),
             true,
             "the connection closes half-way through the body",
+        ),
+        row(
+            K::SocketDrop,
+            "socket-drop",
+            U::Nothing,
+            Some(0),
+            false,
+            "sockets break off and none can connect: what happens meanwhile is lost",
+        ),
+        row(
+            K::SocketSilent,
+            "socket-silent",
+            U::Nothing,
+            Some(0),
+            false,
+            "sockets stay open and nothing comes, no heartbeat either",
+        ),
+        row(
+            K::SocketClosing,
+            "socket-closing",
+            U::Span,
+            Some(60_000),
+            false,
+            "sockets are told that they will close, and close this much later",
+        ),
+        row(
+            K::EvictedChannels,
+            "evicted-channels",
+            U::Nothing,
+            Some(0),
+            false,
+            "every channel makes room for channels of others, once",
+        ),
+        row(
+            K::RejectedTopics,
+            "rejected-topics",
+            U::Percent,
+            Some(20),
+            false,
+            "this percentage of topics cannot be subscribed to",
+        ),
+        row(
+            K::LostEvents,
+            "lost-events",
+            U::Percent,
+            Some(20),
+            false,
+            "this percentage of events is never sent",
+        ),
+        row(
+            K::DuplicateEvents,
+            "duplicate-events",
+            U::Percent,
+            Some(20),
+            false,
+            "this percentage of events is sent twice",
+        ),
+        row(
+            K::ReorderedEvents,
+            "reordered-events",
+            U::Percent,
+            Some(20),
+            false,
+            "this percentage of events comes up to 5s late, after newer ones",
         ),
     ]
 };

@@ -1,6 +1,6 @@
 //! A simulated organisation that knows the truth: what every figure is proved against.
 //!
-//! Pure but for [`serve`]: state and `now` in, values out, so that a virtual clock and real
+//! Pure but for [`serve`] and its sockets: state and `now` in, values out, so that a virtual clock and real
 //! sockets see the same bytes. It shares no code with the parsers and windows it judges.
 
 pub mod chance; //     hashes instead of a generator where order must not matter
@@ -23,11 +23,13 @@ mod user_bodies; //    the same for what the public platform says of an agent
 mod pinned; //         agents whom a fault keeps on call
 mod snapshot; //       the bulk snapshot, as cached and as broken as it may be
 mod listings; //       the paged answers
+pub mod notifications; // channels, topics, events
 pub mod platform; //   owns all of the above and answers
 mod calls; //          one answer a call
 mod users; //          users, their presence and routing status
 mod analytics; //      history, and what an agent does this moment
 mod control; //        the simulator's own endpoints
+mod socket; //         frames over WebSocket
 pub mod serve; //      the same over HTTP
 
 #[cfg(test)]

@@ -134,6 +134,11 @@ impl TokenOffice {
         }
     }
 
+    /// The client that may log in.
+    pub(super) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
     /// Makes every token invalid; how many there were.
     pub(super) fn revoke_all(&mut self) -> usize {
         std::mem::take(&mut self.tokens).len()

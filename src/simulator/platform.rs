@@ -14,6 +14,7 @@ use super::control;
 use super::dialect::Dialect;
 use super::exchange::{Call, Delivery, SimRequest, SimResponse};
 use super::faults::{Active, FaultKind, FaultPlan};
+use super::notifications::{NotificationOptions, NotificationStatistics, Switchboard};
 use super::oauth::{Denial, Refusal, TokenOffice};
 use super::org::{OrgError, OrgSpec};
 use super::pinned::Pinned;
@@ -51,6 +52,8 @@ pub struct SimulatorOptions {
     pub faults: FaultPlan,
     /// Which wire formats it speaks; paths of others are not found.
     pub dialect: Dialect,
+    /// Limits and lifetimes of notifications.
+    pub notifications: NotificationOptions,
 }
 
 impl SimulatorOptions {
@@ -70,6 +73,7 @@ impl SimulatorOptions {
             retry_grace: Millis(250),
             faults: FaultPlan::default(),
             dialect: Dialect::Both,
+            notifications: NotificationOptions::default(),
         }
     }
 }
@@ -91,6 +95,7 @@ pub struct SimulatedPlatform {
     pub(super) history: usize,
     pub(super) statuses_page: Option<usize>,
     pub(super) dialect: Dialect,
+    pub(super) switchboard: Switchboard,
     pub(super) stuck: Pinned,
     pub(super) stuck_in_cache: Pinned,
     limiter: RateLimiter,
@@ -144,6 +149,7 @@ impl SimulatedPlatform {
                 .statuses_page
                 .map(|size| size.clamp(1, STATUSES_PAGE_MAX) as usize),
             dialect: options.dialect,
+            switchboard: Switchboard::new(options.notifications),
             stuck: Pinned::default(),
             stuck_in_cache: Pinned::default(),
             limiter: RateLimiter::new(options.requests_per_minute, options.retry_grace),
@@ -161,10 +167,18 @@ impl SimulatedPlatform {
         &self.statistics
     }
 
+    /// What has happened to notifications so far.
+    pub fn notification_statistics(&self) -> NotificationStatistics {
+        self.switchboard.statistics()
+    }
+
     /// Replaces the faults; schedules count from `now`.
     pub fn set_faults(&mut self, faults: FaultPlan, now: UnixMillis) {
+        // What was due until now happens by the old plan.
+        self.pump(now);
         self.faults = faults;
         self.faults_since = now;
+        self.switchboard.forget_faults();
     }
 
     /// The platform's clock at our instant.
@@ -253,9 +267,9 @@ impl SimulatedPlatform {
     }
 
     /// When an active fault became active, by the platform's clock.
-    pub(super) fn active_since(&self, active: Active, asked: &Asked<'_>) -> UnixMillis {
-        let elapsed = asked.now - self.faults_since;
-        asked.platform_now - (elapsed - active.since)
+    pub(super) fn active_since(&self, active: Active, now: UnixMillis) -> UnixMillis {
+        let elapsed = now - self.faults_since;
+        self.platform_now(now) - (elapsed - active.since)
     }
 
     /// The refresh of the snapshot's cache that an instant sees.
@@ -390,12 +404,11 @@ impl SimulatedPlatform {
     fn empty(&self, asked: &Asked<'_>, call: Call) -> Value {
         let id = Call::of_path(asked.request.path()).map_or("", |(_, id)| id);
         match call {
-            Call::Token => json!({}),
             Call::Statuses if self.statuses_page.is_none() => json!([]),
             Call::RoutingState => json!({"userId": id, "routingStates": []}),
             Call::User => json!({"id": id}),
             Call::PresenceBulk | Call::SystemPresences => json!([]),
-            Call::RoutingStatus | Call::Presence | Call::AgentStatus => json!({}),
+            Call::Token | Call::RoutingStatus | Call::Presence | Call::AgentStatus => json!({}),
             Call::Details => json!({"totalHits": 0}),
             Call::Channels if asked.request.method == "POST" => json!({}),
             _ => {

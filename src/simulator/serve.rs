@@ -1,11 +1,11 @@
-//! The simulated platform over HTTP/1.1: the only file of the simulator that does I/O.
+//! The simulated platform over HTTP/1.1; with `socket`, all of the simulator that does I/O.
 //!
 //! Translates requests and answers, and enacts how an answer travels. It decides nothing: the
 //! bytes are [`SimulatedPlatform::handle`]'s.
 
 use std::convert::Infallible;
 use std::io::{self, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,18 +18,19 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::exchange::{Delivery, SimRequest, SimResponse};
 use super::platform::SimulatedPlatform;
+use super::socket::{Sockets, lock};
 use crate::clock::SystemClock;
 
-/// A login form or a fault plan has some hundred bytes; more is not for us.
-const BODY_MAX: usize = 64 * 1_024;
+/// The topics of a channel have some hundred kilobytes; more is not for us.
+const BODY_MAX: usize = 256 * 1_024;
 /// A client that takes longer for its head has gone.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Answers under way may end within this when the simulator stops; the rest is cut off.
@@ -55,22 +56,28 @@ pub async fn serve(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT);
-    let graceful = GracefulShutdown::new();
+    let (drain, draining) = watch::channel(false);
+    let sockets = Sockets::new(Arc::clone(&platform), clock);
     // Dropped at the end: what has not drained by then is cut off.
     let mut connections = JoinSet::new();
-    tokio::pin!(stop);
+    let pump = sockets.pump();
+    tokio::pin!(stop, pump);
     loop {
         tokio::select! {
             () = &mut stop => break,
+            () = &mut pump => {}
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => {
                     let platform = Arc::clone(&platform);
-                    let service = service_fn(move |request| answer(Arc::clone(&platform), clock, request));
-                    let connection = http.serve_connection(TokioIo::new(socket), service);
-                    let watched = graceful.watch(connection);
-                    // A connection that breaks is the client's affair, and with some faults the aim.
-                    connections.spawn(async move { drop(watched.await) });
+                    let sockets = Arc::clone(&sockets);
+                    let service = service_fn(move |request| {
+                        answer(Arc::clone(&platform), Arc::clone(&sockets), clock, request)
+                    });
+                    let connection = http
+                        .serve_connection(TokioIo::new(socket), service)
+                        .with_upgrades();
+                    connections.spawn(carry(connection, draining.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the simulator cannot accept a connection");
@@ -79,14 +86,42 @@ pub async fn serve(
             },
         }
     }
-    drop(tokio::time::timeout(DRAIN, graceful.shutdown()).await);
+    sockets.end();
+    // Every receiver is held by a connection: without any there is nobody to tell.
+    drain.send_replace(true);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    drop(tokio::time::timeout(DRAIN, drained).await);
+}
+
+/// Serves a connection until it ends or, when draining, until its answer under way has.
+async fn carry<S>(
+    connection: http1::UpgradeableConnection<TokioIo<TcpStream>, S>,
+    mut draining: watch::Receiver<bool>,
+) where
+    S: HttpService<Incoming, ResBody = AnswerBody> + Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    tokio::pin!(connection);
+    let told = async { drop(draining.wait_for(|&draining| draining).await) };
+    // A connection that breaks is the client's affair, and with some faults the aim.
+    tokio::select! {
+        ended = connection.as_mut() => drop(ended),
+        () = told => {
+            connection.as_mut().graceful_shutdown();
+            drop(connection.await);
+        }
+    }
 }
 
 async fn answer(
     platform: Arc<Mutex<SimulatedPlatform>>,
+    sockets: Arc<Sockets>,
     clock: SystemClock,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
+    if let Some(response) = sockets.answer(&mut request) {
+        return Ok(response.map(|()| full(Bytes::new())));
+    }
     let gzip = accepts_gzip(&request);
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
@@ -111,11 +146,8 @@ async fn answer(
             .map(str::to_owned),
         body: body.to_bytes(),
     };
-    let response = platform
-        .lock()
-        // A panic elsewhere leaves figures that are still whole: each call ends before the next.
-        .unwrap_or_else(PoisonError::into_inner)
-        .handle(&request, clock.now().wall);
+    let response = lock(&platform).handle(&request, clock.now().wall);
+    sockets.wake();
     if let Delivery::Delayed(delay) = response.delivery {
         tokio::time::sleep(delay.to_duration()).await;
     }

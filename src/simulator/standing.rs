@@ -278,9 +278,8 @@ impl<'a> Reading<'a> {
     fn status_of(&self, segment: usize) -> RoutingStatus {
         match self.routing[segment].state {
             RoutingState::Available => RoutingStatus::Idle,
-            RoutingState::WrapUp => RoutingStatus::Interacting,
             RoutingState::OnCall if self.is_outbound(segment) => RoutingStatus::Communicating,
-            RoutingState::OnCall => RoutingStatus::Interacting,
+            RoutingState::OnCall | RoutingState::WrapUp => RoutingStatus::Interacting,
             RoutingState::NotReady if self.missed_an_alert(segment) => RoutingStatus::NotResponding,
             RoutingState::NotReady => RoutingStatus::OffQueue,
             RoutingState::Unknown => unreachable!("BUG: a timeline has no unknown state"),
@@ -344,12 +343,22 @@ impl<'a> Reading<'a> {
         let presence = self.presence_of(segment, shown);
         let (mut segment, mut shown) = (segment, shown);
         loop {
-            let began = self.routing[segment]
-                .entered_at
-                .max(self.presence[shown].at);
-            match self.positions_before(began) {
-                Some(before) if self.presence_of(before.0, before.1) == presence => {
-                    (segment, shown) = before;
+            let (routing, desktop) = (self.routing[segment].entered_at, self.presence[shown].at);
+            let began = routing.max(desktop);
+            // What began last is taken back; a desktop may show the same for a whole shift, so
+            // this steps rather than searches.
+            let back = |position: usize, at: UnixMillis| {
+                if at == began {
+                    position.checked_sub(1)
+                } else {
+                    Some(position)
+                }
+            };
+            match (back(segment, routing), back(shown, desktop)) {
+                (Some(routing), Some(desktop))
+                    if self.presence_of(routing, desktop) == presence =>
+                {
+                    (segment, shown) = (routing, desktop);
                 }
                 _ => return began,
             }

@@ -128,7 +128,7 @@ impl SimulatedPlatform {
                 .filter(|active| concerns(seed, DIVERGED, position, active.percent()))
         });
         let at = still.map_or(asked.platform_now, |active| {
-            self.active_since(active, asked).min(asked.platform_now)
+            self.active_since(active, asked.now).min(asked.platform_now)
         });
         let malformed = expands.routing_status
             && concerns(
@@ -306,7 +306,7 @@ fn listing_path(request: &SimRequest, state: &str) -> String {
     for name in ["expand", "id"] {
         let list = request.query_list(name);
         if !list.is_empty() {
-            path.push_str(&format!("&{name}={}", list.join(",")));
+            path = format!("{path}&{name}={}", list.join(","));
         }
     }
     path

@@ -11,12 +11,12 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::oauth::Credentials;
-use super::request::{ApiRequest, Endpoint, RequestId};
+use super::request::{ApiRequest, Endpoint, Method, RequestId};
 use super::response::{Answer, Headers, Response, TransportFailure};
 use crate::clock::SystemClock;
 use crate::config::SourceConfig;
@@ -174,10 +174,17 @@ impl Client {
         let address = address(base, &request.path_and_query()).ok_or(TransportFailure::Connect)?;
         let call = match request {
             ApiRequest::Login => Some(self.credentials.login(self.http.post(address))),
-            _ => self.credentials.authorise(self.http.get(address)),
+            _ => self.credentials.authorise(match request.method() {
+                Method::Get => self.http.get(address),
+                Method::Post => self.http.post(address),
+                Method::Put => self.http.put(address),
+            }),
         };
         let call = call.ok_or(TransportFailure::NoToken)?;
-        let call = call.header(ACCEPT, "application/json");
+        let mut call = call.header(ACCEPT, "application/json");
+        if let Some(body) = request.body() {
+            call = call.header(CONTENT_TYPE, "application/json").body(body);
+        }
         let answer = timeout_at(deadline, call.send())
             .await
             .map_err(|_| TransportFailure::Timeout)?

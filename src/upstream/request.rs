@@ -1,17 +1,20 @@
 //! What can be asked of the platform: pure descriptions, turned into HTTP by the client.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::channel::{ChannelId, Topic};
 use crate::model::ids::{QueueId, UserId};
 
 /// Names a request between the pipeline and the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
-/// A call (status-api.md). Every variant is one HTTP request.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A call (status-api.md). Every variant is one HTTP request. Not serialisable: some hold the id
+/// of a channel, which is a secret.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ApiRequest {
     /// `POST {login}/oauth/token`: client credentials.
     Login,
@@ -61,6 +64,27 @@ pub enum ApiRequest {
         /// Page number.
         page: u32,
     },
+    /// `POST /api/v2/notifications/channels`: a channel for notifications.
+    OpenChannel,
+    /// `PUT /api/v2/notifications/channels/{channelId}/subscriptions?ignoreErrors=true`: its topics,
+    /// in place of those that it has. One topic that is refused does not cost the others.
+    Subscribe {
+        /// Which channel.
+        channel: ChannelId,
+        /// All its topics.
+        topics: Arc<[Topic]>,
+    },
+}
+
+/// How a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`.
+    Get,
+    /// `POST`.
+    Post,
+    /// `PUT`.
+    Put,
 }
 
 /// Users a page: the platform takes up to 500 (platform-api.md §2).
@@ -90,11 +114,15 @@ pub enum Endpoint {
     Queues,
     /// Members of a queue.
     QueueMembers,
+    /// Channels of notifications.
+    Channels,
+    /// Topics of a channel.
+    Subscriptions,
 }
 
 impl Endpoint {
     /// Every endpoint.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Token,
         Self::Statuses,
         Self::RoutingState,
@@ -102,6 +130,8 @@ impl Endpoint {
         Self::User,
         Self::Queues,
         Self::QueueMembers,
+        Self::Channels,
+        Self::Subscriptions,
     ];
 
     /// The label value.
@@ -114,6 +144,8 @@ impl Endpoint {
             Self::User => "/api/v2/users/{userId}",
             Self::Queues => "/api/v2/routing/queues",
             Self::QueueMembers => "/api/v2/routing/queues/{queueId}/members",
+            Self::Channels => "/api/v2/notifications/channels",
+            Self::Subscriptions => "/api/v2/notifications/channels/{channelId}/subscriptions",
         }
     }
 }
@@ -131,7 +163,11 @@ impl Endpoint {
         match self {
             Self::Statuses => SNAPSHOT_BODY_MAX,
             Self::Users | Self::Queues | Self::QueueMembers => LISTING_BODY_MAX,
-            Self::Token | Self::RoutingState | Self::User => SINGLE_BODY_MAX,
+            Self::Token
+            | Self::RoutingState
+            | Self::User
+            | Self::Channels
+            | Self::Subscriptions => SINGLE_BODY_MAX,
         }
     }
 }
@@ -153,11 +189,34 @@ impl ApiRequest {
             Self::ConversationSummary { .. } | Self::UserStatus { .. } => Endpoint::User,
             Self::Queues { .. } => Endpoint::Queues,
             Self::QueueMembers { .. } => Endpoint::QueueMembers,
+            Self::OpenChannel => Endpoint::Channels,
+            Self::Subscribe { .. } => Endpoint::Subscriptions,
         }
     }
 
-    /// Path and query of a GET below the API's base URL; for [`Self::Login`] the path below the
-    /// login URL. Ids are percent-encoded.
+    /// How it is sent.
+    pub const fn method(&self) -> Method {
+        match self {
+            Self::Login | Self::OpenChannel => Method::Post,
+            Self::Subscribe { .. } => Method::Put,
+            _ => Method::Get,
+        }
+    }
+
+    /// The JSON that goes with it, if any does. The form of a login is the client's business.
+    pub fn body(&self) -> Option<String> {
+        let Self::Subscribe { topics, .. } = self else {
+            return None;
+        };
+        let topics: Vec<_> = topics
+            .iter()
+            .map(|topic| serde_json::json!({"id": topic.name()}))
+            .collect();
+        Some(serde_json::Value::from(topics).to_string())
+    }
+
+    /// Path and query below the API's base URL; for [`Self::Login`] the path below the login URL.
+    /// Ids are percent-encoded. With [`Self::Subscribe`] it contains a secret.
     pub fn path_and_query(&self) -> String {
         match self {
             Self::Login => "/oauth/token".to_owned(),
@@ -187,6 +246,11 @@ impl ApiRequest {
             Self::QueueMembers { queue, page } => format!(
                 "/api/v2/routing/queues/{}/members?pageSize={MEMBERS_PAGE_SIZE}&pageNumber={page}",
                 encode(queue.as_str())
+            ),
+            Self::OpenChannel => "/api/v2/notifications/channels".to_owned(),
+            Self::Subscribe { channel, .. } => format!(
+                "/api/v2/notifications/channels/{}/subscriptions?ignoreErrors=true",
+                encode(channel.expose())
             ),
         }
     }
@@ -219,6 +283,26 @@ mod tests {
             request.path_and_query(),
             "/api/v2/routing/users/%2E%2E%2Fa%3Fb%3Dc%26%C3%A9/state"
         );
+    }
+
+    #[test]
+    fn a_subscription_names_its_topics_and_hides_its_channel() {
+        let request = ApiRequest::Subscribe {
+            channel: ChannelId::new("streaming-0-s3cr3t"),
+            topics: Arc::from([Topic::Activity(UserId::new("u-1"))]),
+        };
+        assert_eq!(
+            request.path_and_query(),
+            "/api/v2/notifications/channels/streaming-0-s3cr3t/subscriptions?ignoreErrors=true"
+        );
+        assert_eq!(request.method(), Method::Put);
+        assert_eq!(
+            request.body().as_deref(),
+            Some(r#"[{"id":"v2.users.u-1.activity"}]"#)
+        );
+        assert!(!format!("{request:?}").contains("s3cr3t"));
+        assert_eq!(ApiRequest::OpenChannel.method(), Method::Post);
+        assert_eq!(ApiRequest::OpenChannel.body(), None);
     }
 
     #[test]

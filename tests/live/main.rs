@@ -21,6 +21,7 @@ mod demo;
 mod otlp;
 mod platform;
 mod refusals;
+mod sdk;
 mod secrets;
 mod support;
 mod truth;

@@ -105,7 +105,11 @@ pub(crate) fn run(options: &Options) -> Run {
 /// Once faults are over, everything comes right.
 fn recovered(view: &View, options: &Options, complaints: &mut Complaints) {
     let health = &view.health;
-    let joined = view.agents.iter().filter(|a| a.entered_at.is_some()).count() as u64;
+    let joined = view
+        .agents
+        .iter()
+        .filter(|a| a.entered_at.is_some())
+        .count() as u64;
     let age = UnixMillis(options.end()) - view.built_at;
     let well = health.up
         && health.breaker == BreakerState::Closed

@@ -2,8 +2,8 @@
 
 use std::env::var_os;
 
-use crate::harness::swarm::draw;
 use crate::harness::options::MINUTE;
+use crate::harness::swarm::draw;
 use crate::runs::run;
 
 fn given(name: &str) -> Option<u64> {

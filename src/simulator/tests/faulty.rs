@@ -32,6 +32,7 @@ fn no_fault_is_without_a_test() {
         include_str!("faulty.rs"),
         include_str!("platform_api.rs"),
         include_str!("history.rs"),
+        include_str!("mishaps.rs"),
     ]
     .concat();
     for row in KINDS {
@@ -39,6 +40,7 @@ fn no_fault_is_without_a_test() {
             format!("\"{}\"", row.name),
             format!("\"{}=", row.name),
             format!("\"{}:", row.name),
+            format!("\"{}@", row.name),
         ];
         assert!(
             plans.iter().any(|plan| tests.contains(plan)),

@@ -12,24 +12,29 @@ use crate::clock::SystemClock;
 /// No answer of a sound simulator takes longer.
 const BOUND: Duration = Duration::from_secs(20);
 
-struct Served {
-    base: String,
-    client: reqwest::Client,
-    platform: Arc<Mutex<SimulatedPlatform>>,
+pub(super) struct Served {
+    pub(super) base: String,
+    pub(super) client: reqwest::Client,
+    pub(super) platform: Arc<Mutex<SimulatedPlatform>>,
     stop: oneshot::Sender<()>,
     server: tokio::task::JoinHandle<()>,
-    token: String,
+    pub(super) token: String,
 }
 
 impl Served {
     async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    pub(super) async fn start_with(adjust: impl FnOnce(&mut SimulatorOptions)) -> Self {
         // A second test of this process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clock = SystemClock::new();
-        let options = SimulatorOptions {
+        let mut options = SimulatorOptions {
             origin: clock.now().wall,
             ..options(50)
         };
+        adjust(&mut options);
         let platform = Arc::new(Mutex::new(SimulatedPlatform::new(options).unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -74,7 +79,7 @@ impl Served {
             .await
     }
 
-    async fn faults(&self, plan: &str) {
+    pub(super) async fn faults(&self, plan: &str) {
         let url = format!("{}/simulator/faults", self.base);
         let answer = self
             .client
@@ -86,7 +91,7 @@ impl Served {
         assert_eq!(answer.status(), 200);
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.send(()).unwrap();
         tokio::time::timeout(BOUND, self.server)
             .await
@@ -198,7 +203,7 @@ async fn a_body_that_is_too_large_is_refused() {
     let answer = served
         .client
         .put(url)
-        .body(vec![b'x'; 64 * 1_024 + 1])
+        .body(vec![b'x'; 256 * 1_024 + 1])
         .send()
         .await
         .unwrap();

@@ -83,7 +83,8 @@ fn mistakes_are_named() {
     let names = "partial, stale-cache, divergence, stuck-on-call, stuck-in-cache, duplicates, \
         out-of-order, malformed, unknown-state, no-history, registry-shrink, expand-missing, shifting-pages, \
         stale-details, clock-skew, http-500, http-502, http-503, http-504, throttle, unauthorised, forbidden, login-refused, html, empty, \
-        empty-body, huge-body, slow, slow-body, cut-body";
+        empty-body, huge-body, slow, slow-body, cut-body, socket-drop, socket-silent, socket-closing, \
+        evicted-channels, rejected-topics, lost-events, duplicate-events, reordered-events";
     assert_eq!(
         mistake("duplicates,particle=80"),
         format!("unknown fault \"particle\": use none, or some of {names}")
@@ -152,5 +153,8 @@ fn the_help_text_writes_every_fault_as_a_plan_does() {
     assert!(help.contains("  throttle[:CALL][=DURATION]"), "{help}");
     assert!(help.contains("  partial=PERCENT "), "{help}");
     assert!(help.contains("  no-history "), "{help}");
-    assert_eq!(help.lines().count(), FaultKind::CutBody as usize + 1 + 2);
+    assert_eq!(
+        help.lines().count(),
+        FaultKind::ReorderedEvents as usize + 1 + 2
+    );
 }

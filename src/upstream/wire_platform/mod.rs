@@ -1,14 +1,16 @@
-//! Pure parsers of the public platform API (dialect `platform`): bytes of one answer in, the
-//! domain values of [`super::wire`] out. Queues, members, logins and errors are the same in both
-//! dialects and stand in [`super::wire_status`].
+//! Pure parsers of the public platform API (dialect `platform`): bytes of one answer or one frame
+//! in, domain values out. Queues, members, logins and errors are the same in both dialects and
+//! stand in [`super::wire_status`].
 //!
 //! The same rules as there: a bad record is refused alone, a bad document is an error. And one
 //! more: expands are best effort, so an agent without one is `incomplete`, never offline.
 
-mod users; // users with presence, routing status and open work
-mod work; //  what an agent has open
+mod users; //         users with presence, routing status and open work
+mod work; //          what an agent has open
+mod notifications; // channels, subscriptions, frames
 
 #[cfg(test)]
 mod tests;
 
+pub use notifications::{FRAME_BYTES_MAX, FrameError, channel, frame, subscription};
 pub use users::{AgentAnswer, USERS_MAX, user, users};

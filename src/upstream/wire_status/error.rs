@@ -64,7 +64,10 @@ pub enum WireError {
 
 impl WireError {
     /// Translates the JSON parser's error; its own text may quote the answer and is dropped.
-    pub(super) fn from_json(error: &serde_json::Error, expected: &'static str) -> Self {
+    pub(in crate::upstream) fn from_json(
+        error: &serde_json::Error,
+        expected: &'static str,
+    ) -> Self {
         let (line, column) = (error.line(), error.column());
         match error.classify() {
             Category::Eof => Self::Truncated { line, column },

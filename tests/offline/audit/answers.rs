@@ -79,7 +79,11 @@ pub(crate) fn records(body: &[u8]) -> Option<(Vec<Record>, usize, Option<usize>)
     // Nearly always every record is whole.
     if let Ok(shapes) = serde_json::from_slice::<Vec<Shape<'_>>>(body) {
         let all = shapes.len();
-        return Some((shapes.iter().filter_map(Shape::read).collect(), all, Some(all)));
+        return Some((
+            shapes.iter().filter_map(Shape::read).collect(),
+            all,
+            Some(all),
+        ));
     }
     let body: Value = serde_json::from_slice(body).ok()?;
     let (rows, total) = match &body {

@@ -128,16 +128,24 @@ pub(crate) fn conserved(
     let slack = agents * (first.interval.max(last.interval) + CONFIRMED_WITHIN);
     let moved = truth.movers as i64 * (elapsed + 600_000);
     let increase: Vec<i64> = (0..5).map(|k| last.states[k] - first.states[k]).collect();
-    let counted = increase.iter().sum::<i64>() - (last.debt - first.debt)
-        + (last.held - first.held);
+    let counted =
+        increase.iter().sum::<i64>() - (last.debt - first.debt) + (last.held - first.held);
     let error = counted - agents * elapsed;
     if error > slack || error < -(slack + moved) {
         complaints.add("time not conserved", || {
-            format!("off by {error} ms of {} ms, slack {slack}", agents * elapsed)
+            format!(
+                "off by {error} ms of {} ms, slack {slack}",
+                agents * elapsed
+            )
         });
     }
     let misled: i64 = truth.misled.iter().map(|s| s.1 - s.0).sum::<i64>() * agents
-        + truth.misled_about.values().flatten().map(|s| s.1 - s.0).sum::<i64>();
+        + truth
+            .misled_about
+            .values()
+            .flatten()
+            .map(|s| s.1 - s.0)
+            .sum::<i64>();
     let unclear = slack + misled + estimated + last.debt + first.debt + last.held + first.held;
     for state in 0..4 {
         let lived: i64 = truth

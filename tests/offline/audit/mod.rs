@@ -100,7 +100,8 @@ impl Observer for Auditor {
         self.requests.observe(observed, &mut self.complaints);
         self.views.observe(observed, &mut self.complaints);
         if let Observation::Published(view) = &observed.what {
-            self.counters.read(self.views.built(), view, &mut self.complaints);
+            self.counters
+                .read(self.views.built(), view, &mut self.complaints);
         }
     }
 }

@@ -66,14 +66,20 @@ impl Requests {
 
     fn sent(&mut self, at: i64, id: u64, path: &str, complaints: &mut Complaints) {
         self.sent += 1;
-        while self.recent.front().is_some_and(|first| at - first >= MINUTE) {
+        while self
+            .recent
+            .front()
+            .is_some_and(|first| at - first >= MINUTE)
+        {
             self.recent.pop_front();
         }
         self.recent.push_back(at);
         self.most_in_a_minute = self.most_in_a_minute.max(self.recent.len());
         if self.recent.len() > self.terms.requests_per_minute {
             let count = self.recent.len();
-            complaints.add("over budget", || format!("{count} in a minute at {at}: {path}"));
+            complaints.add("over budget", || {
+                format!("{count} in a minute at {at}: {path}")
+            });
         }
         if at < self.silent_until {
             let left = self.silent_until - at;
@@ -112,7 +118,10 @@ impl Requests {
         self.out.remove(&id);
         if raw.status == Some(429) {
             self.throttled += 1;
-            let told = raw.retry_after.as_deref().and_then(|t| t.parse::<i64>().ok());
+            let told = raw
+                .retry_after
+                .as_deref()
+                .and_then(|t| t.parse::<i64>().ok());
             self.silent_until = self.silent_until.max(at + told.unwrap_or(0) * 1_000);
         }
         // 429 and 401 are no failures, and what is answered at all may be believed.
@@ -125,5 +134,9 @@ impl Requests {
 /// How long the breaker says it is open.
 fn pause(message: &str) -> Option<i64> {
     let rest = message.strip_prefix("the breaker opens for ")?;
-    rest.split(' ').next()?.parse::<f64>().ok().map(|s| s as i64)
+    rest.split(' ')
+        .next()?
+        .parse::<f64>()
+        .ok()
+        .map(|s| s as i64)
 }

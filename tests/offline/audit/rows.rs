@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use genesys_cloud_exporter::model::window::WindowRow;
 
-use super::truth::{Four, Truth};
 use super::Complaints;
+use super::truth::{Four, Truth};
 
 /// A row in plain milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,9 +88,7 @@ pub(crate) fn judge(
         } else {
             against_truth(row, truth, window, &mut tally, complaints);
         }
-        if row.start >= calm_from
-            && row.end <= calm_to
-            && (row.unknown > 0 || row.covered < window)
+        if row.start >= calm_from && row.end <= calm_to && (row.unknown > 0 || row.covered < window)
         {
             complaints.add("not whole in calm", || format!("{row:?}"));
         }
@@ -130,7 +128,9 @@ fn against_truth(
         });
     }
     if row.transitions > starts {
-        complaints.add("invented transitions", || format!("{row:?}: truly {starts}"));
+        complaints.add("invented transitions", || {
+            format!("{row:?}: truly {starts}")
+        });
     }
     if row.unknown == 0 && row.estimated == 0 && row.covered == window {
         tally.exact += 1;
@@ -153,13 +153,18 @@ fn missing(
 ) {
     let first = from.div_euclid(window) * window + if from % window == 0 { 0 } else { window };
     let rows: BTreeMap<&String, BTreeSet<i64>> =
-        seen.iter().fold(BTreeMap::new(), |mut rows, (user, start)| {
-            let of_user: &mut BTreeSet<i64> = rows.entry(user).or_default();
-            of_user.insert(*start);
-            rows
-        });
+        seen.iter()
+            .fold(BTreeMap::new(), |mut rows, (user, start)| {
+                let of_user: &mut BTreeSet<i64> = rows.entry(user).or_default();
+                of_user.insert(*start);
+                rows
+            });
     for start in (first..=to - window).step_by(window as usize) {
-        for user in truth.agents.keys().filter(|user| !truth.left.contains(*user)) {
+        for user in truth
+            .agents
+            .keys()
+            .filter(|user| !truth.left.contains(*user))
+        {
             let (lived, _) = truth.lived(user, start, start + window).expect("they live");
             let idle = lived[1] == window;
             let there = rows.get(user).is_some_and(|rows| rows.contains(&start));

@@ -176,9 +176,8 @@ impl Views {
             while before.next_if(|b| b.user_id < agent.user_id).is_some() {}
             let before = before.next_if(|b| b.user_id == agent.user_id);
             self.aged(agent, complaints);
-            let moved = before.is_none_or(|b| {
-                (b.state, b.entered_at) != (agent.state, agent.entered_at)
-            });
+            let moved =
+                before.is_none_or(|b| (b.state, b.entered_at) != (agent.state, agent.entered_at));
             if moved {
                 self.moves += 1;
                 self.moved(agent, before, since, complaints);

@@ -69,8 +69,14 @@ pub(crate) fn draw(seed: u64, agents: u32, faulty: i64) -> Options {
             .choose(&mut random)
             .unwrap(),
         token_lifetime: *[10 * MINUTE, 24 * HOUR].choose(&mut random).unwrap(),
-        latency: [5..=20, 20..=120, 50..=900].choose(&mut random).unwrap().clone(),
-        disk: [1..=5, 1..=5, 20..=2_500].choose(&mut random).unwrap().clone(),
+        latency: [5..=20, 20..=120, 50..=900]
+            .choose(&mut random)
+            .unwrap()
+            .clone(),
+        disk: [1..=5, 1..=5, 20..=2_500]
+            .choose(&mut random)
+            .unwrap()
+            .clone(),
         settings: format!("window: {{ length: {window}, slide: {window} }}"),
         ..Options::calm(org, 0)
     };
@@ -118,14 +124,24 @@ fn draw_faults(options: &mut Options, random: &mut ChaCha8Rng) {
         for _ in 0..random.random_range(1..4) {
             let (start, lasts) = span(faulty, longest, random);
             let upset = match kind {
-                0 => Upset::Crash { down: random.random_range(100..90_000) },
-                1 => Upset::Stop { down: random.random_range(100..90_000) },
+                0 => Upset::Crash {
+                    down: random.random_range(100..90_000),
+                },
+                1 => Upset::Stop {
+                    down: random.random_range(100..90_000),
+                },
                 2 => Upset::Outage { lasts },
                 3 => Upset::Silence { lasts },
-                4 => Upset::Disk { lasts: lasts.min(8 * MINUTE) },
-                5 => Upset::Step { by: random.random_range(-HOUR..HOUR) },
+                4 => Upset::Disk {
+                    lasts: lasts.min(8 * MINUTE),
+                },
+                5 => Upset::Step {
+                    by: random.random_range(-HOUR..HOUR),
+                },
                 6 => Upset::Sleep { lasts },
-                7 => Upset::Join { agents: random.random_range(1..3) },
+                7 => Upset::Join {
+                    agents: random.random_range(1..3),
+                },
                 8 => Upset::Leave { agents: 1 },
                 _ => Upset::Revoke,
             };
@@ -140,7 +156,9 @@ fn draw_faults(options: &mut Options, random: &mut ChaCha8Rng) {
 pub(crate) fn untruths(options: &Options) -> Vec<(i64, i64)> {
     let lies = |word: &&str| {
         let name = word.split('@').next().unwrap_or_default();
-        PLATFORM.iter().any(|(fault, untrue)| *untrue && *fault == name)
+        PLATFORM
+            .iter()
+            .any(|(fault, untrue)| *untrue && *fault == name)
     };
     let span = |word: &str| {
         let (start, lasts) = word.split_once('@')?.1.split_once('+')?;
@@ -148,7 +166,12 @@ pub(crate) fn untruths(options: &Options) -> Vec<(i64, i64)> {
         let start = millis(start)?;
         Some((start, start + millis(lasts)?))
     };
-    options.faults.split(',').filter(lies).filter_map(span).collect()
+    options
+        .faults
+        .split(',')
+        .filter(lies)
+        .filter_map(span)
+        .collect()
 }
 
 /// The same seed, with the real journal and store.

@@ -1,7 +1,7 @@
 //! The event loop: executes effects as the driver does, in virtual time.
 
-use std::collections::{BTreeMap, BinaryHeap};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write as _;
 
 use genesys_cloud_exporter::config::Config;
@@ -144,8 +144,16 @@ impl<'o> World<'o> {
             (None, None) => self.options.end(),
         };
         self.now = self.now.max(next);
-        self.turns = if self.now == before { self.turns + 1 } else { 0 };
-        assert!(self.turns < TURNS_MAX, "the pipeline spins at {}", UnixMillis(self.now));
+        self.turns = if self.now == before {
+            self.turns + 1
+        } else {
+            0
+        };
+        assert!(
+            self.turns < TURNS_MAX,
+            "the pipeline spins at {}",
+            UnixMillis(self.now)
+        );
         if event.is_some_and(|event| event <= self.now) {
             let Reverse((_, number)) = self.queue.pop().expect("it was peeked at");
             let event = self.events.remove(&number).expect("it is scheduled once");
@@ -354,7 +362,8 @@ impl<'o> World<'o> {
     }
 
     fn keep(&mut self, append: &Append) {
-        self.journal.append(append, UnixMillis(self.now + self.step));
+        self.journal
+            .append(append, UnixMillis(self.now + self.step));
         for record in &append.records {
             if let JournalRecord::Marks(marks) = record {
                 for mark in marks {
