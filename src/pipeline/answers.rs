@@ -243,6 +243,7 @@ impl Pipeline {
             Task::OpenInteractions(user) => self.on_open_interactions(&user, &response.body, now),
             Task::Direct(user) => self.on_direct(&user, response, answer, now),
             Task::Probe => self.on_probe(response, now),
+            Task::Backfill => self.on_details(&response.body, answer.received_at.wall, now),
             Task::Login => unreachable!("a login is taken before"),
         }
     }
@@ -267,6 +268,7 @@ impl Pipeline {
                 };
                 self.probe_failed(status, now);
             }
+            Task::Backfill => self.backfill_failed(failure, now),
             Task::OpenInteractions(_) | Task::Login => {}
         }
     }

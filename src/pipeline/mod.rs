@@ -14,6 +14,7 @@
 //! | `commit` | when what changed is made durable and shown |
 
 mod answers;
+mod backfill;
 mod commit;
 mod dialect;
 mod directory;
@@ -38,6 +39,7 @@ use crate::snapshot::{Delta, Registry, Scan};
 use crate::upstream::request::{ApiRequest, RequestId};
 use crate::upstream::response::Answer;
 
+use self::backfill::Backfill;
 use self::dialect::Spoken;
 use self::directory::DirectoryLoad;
 
@@ -57,6 +59,7 @@ enum Task {
     Sample(UserId),
     OpenInteractions(UserId),
     Direct(UserId),
+    Backfill,
 }
 
 /// A request that is out, or waits to be repeated.
@@ -130,6 +133,7 @@ pub struct Pipeline {
     divergence_rounds: u64,
     suspects: VecDeque<UserId>,
     direct: VecDeque<UserId>,
+    backfill: Backfill,
 
     health: Health,
     notices: Vec<Effect>,
@@ -195,6 +199,7 @@ impl Pipeline {
             divergence_rounds: 0,
             suspects: VecDeque::new(),
             direct: VecDeque::new(),
+            backfill: Backfill::default(),
             health,
             notices: Vec::new(),
             commit_at: None,
@@ -248,6 +253,7 @@ impl Pipeline {
                 consider(self.registry.next_due());
             }
             consider(self.directory.due());
+            consider(self.backfill.due());
             if self.health.accepted_at.is_some() && !self.reconciler.divergence.is_running() {
                 consider(Some(self.divergence_due));
             }

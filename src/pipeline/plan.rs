@@ -41,6 +41,7 @@ impl Pipeline {
         if self.spoken.is_some_and(|spoken| !spoken.scan_confirms()) {
             self.plan_joins(JoinClass::Oldest, Priority::Oldest, now, effects);
         }
+        self.plan_backfill(now, effects);
     }
 
     pub(super) fn append_overdue(&self, now: Monotonic) -> bool {
@@ -210,7 +211,8 @@ impl Pipeline {
             | Task::Snapshot
             | Task::Registry
             | Task::Queues
-            | Task::Members => {
+            | Task::Members
+            | Task::Backfill => {
                 unreachable!("not a check; asked at {}", now.mono.0)
             }
         }

@@ -18,6 +18,7 @@ use super::accrual::{self, Ledger};
 use super::agent::{Agent, BulkFact, Membership};
 use super::divergence::Divergence;
 use super::evidence::{Evidence, Verdict, apply};
+use super::holes::Hole;
 use super::joins::{JoinClass, Joins};
 use super::membership::{Directory, QueueFilter};
 use super::stuck::StuckRule;
@@ -60,6 +61,7 @@ pub struct Reconciler {
     pub(super) cycle: u64,
     pub(super) joins: Joins,
     pub(super) changes: Changes,
+    pub(super) holes: Vec<(UserId, Hole)>,
     /// Divergence validation.
     pub divergence: Divergence,
 }
@@ -85,6 +87,7 @@ impl Reconciler {
             cycle: 0,
             joins: Joins::default(),
             changes: Changes::default(),
+            holes: Vec::new(),
             divergence: Divergence::default(),
             config,
         }
@@ -379,6 +382,7 @@ impl Reconciler {
             agent.stuck.stuck = false;
         }
         self.changes.agents.insert(user.clone());
+        self.note_holes(user, &applied.added);
         self.emit(user, &applied);
         applied.verdict
     }

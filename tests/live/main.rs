@@ -14,6 +14,7 @@
     reason = "samples that are compared are whole numbers"
 )]
 
+mod backfill;
 mod breaker;
 mod crash;
 mod delta;
