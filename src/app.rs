@@ -137,6 +137,7 @@ impl App {
         let driver = Driver {
             pipeline,
             client: Arc::new(client),
+            api_url: config.source.api_url.clone(),
             journal: databases.journal.clone(),
             wake: Arc::clone(&wake),
             pages: Arc::clone(&pages),
@@ -258,8 +259,12 @@ impl App {
 /// The push, if there is somewhere to push to.
 fn push(config: &Config) -> Result<Option<Push>, AppError> {
     let port = config.web.listen.first().map_or(0, SocketAddr::port);
-    let push = config.otlp.as_ref().map(|otlp| Push::new(otlp, port));
-    push.transpose().map_err(AppError::Otlp)
+    let Some(otlp) = &config.otlp else {
+        return Ok(None);
+    };
+    let push = Push::new(otlp, port).map_err(AppError::Otlp)?;
+    tracing::info!(endpoint = %otlp.endpoint, "pushing metrics by OTLP");
+    Ok(Some(push))
 }
 
 fn start(

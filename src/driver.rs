@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
+use url::Url;
 
 use crate::catalog::{EventResult, StoreOperation};
 use crate::clock::SystemClock;
@@ -19,9 +20,14 @@ use crate::telemetry::Telemetry;
 use crate::upstream::Client;
 use crate::upstream::request::Endpoint;
 use crate::upstream::response::Answer;
+use crate::upstream::socket::{EVENTS_MAX, Sockets};
 
 /// The loop turns at least this often, so that the pulse shows that it is alive.
 const PULSE_EVERY: Millis = Millis::from_secs(5);
+
+/// What came over sockets is taken together, so much a turn, so that a storm does not keep answers
+/// waiting.
+const ARRIVALS_A_TURN: usize = 512;
 
 /// Pause after a failed append; doubles up to the longest.
 const APPEND_PAUSE_FIRST: Duration = Duration::from_millis(200);
@@ -36,6 +42,8 @@ pub struct Driver {
     pub pipeline: Pipeline,
     /// Sends requests.
     pub client: Arc<Client>,
+    /// Where the API is: sockets are held to what it is held to.
+    pub api_url: Url,
     /// Keeps records.
     pub journal: JournalHandle,
     /// Notified after each append.
@@ -54,6 +62,8 @@ pub struct Driver {
 enum Event {
     Answer(Endpoint, Box<Answer>),
     Appended(u64),
+    /// Something came over sockets.
+    Arrived,
 }
 
 impl Driver {
@@ -63,6 +73,9 @@ impl Driver {
         // and one append.
         let (sender, mut events) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
+        let (sockets, mut arrivals) = mpsc::channel(EVENTS_MAX);
+        let mut sockets = Sockets::new(&self.api_url, sockets, self.clock);
+        let mut arrived = Vec::with_capacity(ARRIVALS_A_TURN);
         loop {
             let now = self.clock.now();
             self.pulse.beat(now.mono);
@@ -71,6 +84,7 @@ impl Driver {
                 biased;
                 _ = stop.wait_for(|stopped| *stopped) => break,
                 event = events.recv() => event,
+                _ = arrivals.recv_many(&mut arrived, ARRIVALS_A_TURN) => Some(Event::Arrived),
                 () = tokio::time::sleep_until(self.clock.instant(deadline)) => None,
             };
             while tasks.try_join_next().is_some() {}
@@ -81,10 +95,16 @@ impl Driver {
                     self.pipeline.on_answer(&answer, now)
                 }
                 Some(Event::Appended(sequence)) => self.pipeline.on_appended(sequence, now),
+                Some(Event::Arrived) => {
+                    let effects = self.pipeline.on_sockets(&arrived, now);
+                    arrived.clear();
+                    effects
+                }
                 None => self.pipeline.on_due(now),
             };
-            self.execute(effects, &mut tasks, &sender);
+            self.execute(effects, &mut tasks, &sender, Some(&mut sockets));
         }
+        drop(sockets);
         let last = self.finish(&mut tasks, &sender, &mut events);
         if tokio::time::timeout(LAST_APPEND_MAX, last).await.is_err() {
             tracing::warn!("the last append did not end in time; the next start asks again");
@@ -106,22 +126,29 @@ impl Driver {
                 }
                 stopping = true;
                 let effects = self.pipeline.on_stop(self.clock.now());
-                self.execute(effects, tasks, sender);
+                self.execute(effects, tasks, sender, None);
             }
             match events.recv().await {
                 Some(Event::Appended(sequence)) => {
                     let effects = self.pipeline.on_appended(sequence, self.clock.now());
-                    // Only what is known is kept: requests would not be answered any more.
-                    let shown = effects
-                        .into_iter()
-                        .filter(|effect| matches!(effect, Effect::Publish(_)))
-                        .collect();
-                    self.execute(shown, tasks, sender);
+                    // Only what is known is kept: requests would not be answered any more. What
+                    // came during the append may be appended at once; the last one follows it.
+                    let wanted = |effect: &Effect| match effect {
+                        Effect::Publish(_) => true,
+                        Effect::Append(_) => !stopping,
+                        _ => false,
+                    };
+                    self.execute(
+                        effects.into_iter().filter(wanted).collect(),
+                        tasks,
+                        sender,
+                        None,
+                    );
                     if stopping {
                         return;
                     }
                 }
-                Some(Event::Answer(..)) => {}
+                Some(Event::Answer(..) | Event::Arrived) => {}
                 None => return,
             }
         }
@@ -141,9 +168,25 @@ impl Driver {
         effects: Vec<Effect>,
         tasks: &mut JoinSet<()>,
         sender: &mpsc::UnboundedSender<Event>,
+        mut sockets: Option<&mut Sockets>,
     ) {
         for effect in effects {
             match effect {
+                Effect::OpenSocket { socket, uri } => {
+                    if let Some(sockets) = &mut sockets {
+                        sockets.connect(socket, uri);
+                    }
+                }
+                Effect::PingSocket(socket) => {
+                    if let Some(sockets) = &mut sockets {
+                        sockets.ping(socket);
+                    }
+                }
+                Effect::CloseSocket(socket) => {
+                    if let Some(sockets) = &mut sockets {
+                        sockets.close(socket);
+                    }
+                }
                 Effect::Request {
                     id,
                     request,

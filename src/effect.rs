@@ -9,6 +9,7 @@ use crate::model::event::JournalRecord;
 use crate::model::state::{RoutingState, Source};
 use crate::model::time::Millis;
 use crate::model::view::View;
+use crate::upstream::channel::{ConnectUri, SocketId};
 use crate::upstream::request::{ApiRequest, RequestId};
 
 /// One thing to do.
@@ -27,6 +28,17 @@ pub enum Effect {
     Append(Append),
     /// Show this view to readers. Comes only after the append it rests on (persist before publish).
     Publish(Arc<View>),
+    /// Connect to this address and report what comes.
+    OpenSocket {
+        /// To be repeated in every report.
+        socket: SocketId,
+        /// Where to: a secret.
+        uri: ConnectUri,
+    },
+    /// Ask over this socket whether the other side is there.
+    PingSocket(SocketId),
+    /// Hang up; reports about it are no longer of interest.
+    CloseSocket(SocketId),
     /// Record a measurement.
     Measure(Measurement),
     /// Say something to the operator.

@@ -67,6 +67,16 @@ pub(super) enum Sub {
         #[command(subcommand)]
         what: Check,
     },
+    /// Make every call to the platform once: credentials, permissions, clock, budget
+    #[command(after_help = "Example:\n  \
+        GENESYSCLOUD_CLIENT_SECRET=… genesys-cloud-exporter doctor --config.file config.yml\n\n\
+        Prints a table with a verdict and a remedy a row. Stores nothing, serves nothing.\n\
+        Exit status: 0 fine, 1 a check failed, 2 bad usage or configuration.")]
+    Doctor {
+        /// Configuration file [env: GENESYSCLOUD_CONFIG_FILE]
+        #[arg(long = "config.file", value_name = "FILE")]
+        config_file: Option<PathBuf>,
+    },
     /// Print the metric reference as Markdown
     #[command(after_help = "Example:\n  genesys-cloud-exporter metrics > METRICS.md")]
     Metrics,

@@ -21,6 +21,7 @@ use crate::simulator::dialect::Dialect;
 mod args; //        what can be typed
 pub mod check; //   check config
 pub mod demo; //    demo
+pub mod doctor; //  doctor
 pub mod logging; // lines on stderr
 pub mod run; //     run
 pub mod service; // runtime, sockets, signals
@@ -59,6 +60,8 @@ pub enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Ask the platform everything once, and say what is wrong.
+    Doctor(RunArgs),
     /// Print the metric reference.
     Metrics,
     /// Print this (help or version) and end well.
@@ -187,6 +190,10 @@ where
         Some(args::Sub::Check {
             what: args::Check::Config { file },
         }) => Ok(Command::CheckConfig { file }),
+        Some(args::Sub::Doctor { config_file }) => Ok(Command::Doctor(RunArgs {
+            file: file(config_file, environment),
+            flags: Vec::new(),
+        })),
         Some(args::Sub::Metrics) => Ok(Command::Metrics),
     }
 }
@@ -239,10 +246,15 @@ fn run(flags: args::RunFlags, environment: &Environment) -> RunArgs {
         "log.format",
         one(flags.log.format.as_ref().map(word)),
     );
-    let file = flags
-        .config_file
-        .or_else(|| variable(environment, FILE_VARIABLE).map(PathBuf::from));
-    RunArgs { file, flags: given }
+    RunArgs {
+        file: file(flags.config_file, environment),
+        flags: given,
+    }
+}
+
+/// The configuration file: the flag's, or the environment's.
+fn file(flag: Option<PathBuf>, environment: &Environment) -> Option<PathBuf> {
+    flag.or_else(|| variable(environment, FILE_VARIABLE).map(PathBuf::from))
 }
 
 /// The log's settings where there is no configuration file: flag, environment, default.

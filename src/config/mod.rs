@@ -101,6 +101,8 @@ pub struct PipelineConfig {
     pub org: String,
     /// `source.dialect`.
     pub dialect: Dialect,
+    /// `source.notifications`: push, where the dialect has it.
+    pub notifications: bool,
     /// `poll.interval`.
     pub poll_interval: Millis,
     /// `poll.timeout`, a request all in all.

@@ -140,6 +140,7 @@ fn pipeline(reader: &mut Reader<'_>, org: &str) -> PipelineConfig {
             "platform" => Dialect::Platform,
             _ => Dialect::Auto,
         },
+        notifications: reader.word("source.notifications") != "off",
         poll_interval: reader.duration("poll.interval"),
         poll_timeout: reader.duration("poll.timeout"),
         min_coverage_per_mille: reader.value("snapshot.min_coverage", values::per_mille),

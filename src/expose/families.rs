@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use prometheus::proto::{Metric as RawSample, MetricFamily};
 
 use super::names::SeriesNames;
+use super::push_families::of_push;
 use crate::catalog::{Kind, LABELS_MAX, Metric};
 use crate::model::state::RoutingState;
 use crate::model::time::{Millis, UnixMillis};
@@ -72,6 +73,9 @@ pub fn of_view<'a>(view: &'a View, names: &'a SeriesNames<'a>) -> Vec<Family<'a>
     families.extend(of_snapshots(&view.health, &view.organisation.presences));
     families.extend(of_breaker_and_divergence(&view.health));
     families.extend(of_time(&view.health));
+    if let Some(push) = &view.health.push {
+        families.extend(of_push(push));
+    }
     families.sort_by_key(|family| family.metric);
     families
 }
@@ -345,7 +349,7 @@ fn sample(labels: [&str; LABELS_MAX], value: Value) -> Sample<'_> {
     Sample { labels, value }
 }
 
-fn single(metric: Metric, value: Value) -> Family<'static> {
+pub(super) fn single(metric: Metric, value: Value) -> Family<'static> {
     optional(metric, Some(value))
 }
 
@@ -366,7 +370,7 @@ fn instant(metric: Metric, at: Option<UnixMillis>) -> Family<'static> {
     optional(metric, at.map(|at| Value::Millis(at.0)))
 }
 
-fn counts(metric: Metric, values: &[(&'static str, u64)]) -> Family<'static> {
+pub(super) fn counts(metric: Metric, values: &[(&'static str, u64)]) -> Family<'static> {
     Family {
         metric,
         samples: values

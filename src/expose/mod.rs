@@ -15,6 +15,7 @@ mod negotiate;
 pub mod otlp;
 mod page;
 mod pages;
+mod push_families;
 mod records;
 mod routes;
 mod server;

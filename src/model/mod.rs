@@ -8,6 +8,7 @@ pub mod event;
 pub mod ids;
 pub mod label;
 pub mod platform_status;
+pub mod push;
 pub mod record;
 pub mod state;
 pub mod time;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{QueueId, UserId};
 use super::platform_status::PlatformStatus;
+use super::push::PushView;
 use super::state::{Presence, RoutingState, Source};
 use super::time::{Millis, UnixMillis};
 
@@ -315,6 +316,8 @@ pub struct Health {
     pub window_closed_until: Option<UnixMillis>,
     /// Agents whose join is owed.
     pub joins_pending: u64,
+    /// Push; `None` where it is off or the dialect has none.
+    pub push: Option<PushView>,
     /// Whether the platform accepts our credentials; `None` before the first login.
     pub authenticated: Option<bool>,
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::backoff;
-use super::view::{ChannelState, ReconnectReason};
 use crate::model::ids::UserId;
+use crate::model::push::{ChannelState, ReconnectReason};
 use crate::model::time::{Millis, Monotonic, UnixMillis};
 use crate::upstream::channel::{
     Channel, ChannelId, ConnectUri, Frame, SocketEnd, SocketId, Subscription, Topic,
@@ -91,6 +91,8 @@ pub(super) struct Link {
     accepted: Option<Arc<[Topic]>>,
     /// Agents whose topics are all accepted.
     permitted: BTreeSet<UserId>,
+    /// The token that the channel was made with.
+    generation: u64,
     /// A call is out.
     calling: bool,
     /// No call before this, and no connection.
@@ -116,6 +118,7 @@ impl Link {
             wanted: Arc::from([]),
             accepted: None,
             permitted: BTreeSet::new(),
+            generation: 0,
             calling: false,
             not_before: now,
             connect_at: now,
@@ -145,6 +148,11 @@ impl Link {
             (Some(_), Some(_), Socket::Open { .. }) => ChannelState::Live,
             (Some(_), Some(_), _) => ChannelState::Connecting,
         }
+    }
+
+    /// The token that the channel was made with.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The socket in use.
@@ -189,8 +197,15 @@ impl Link {
     }
 
     /// A channel was made; it lives for `life`.
-    pub(super) fn on_channel(&mut self, channel: Channel, life: Option<Millis>, now: Monotonic) {
+    pub(super) fn on_channel(
+        &mut self,
+        channel: Channel,
+        life: Option<Millis>,
+        generation: u64,
+        now: Monotonic,
+    ) {
         self.calling = false;
+        self.generation = generation;
         self.channel = Some(channel);
         self.accepted = None;
         self.connect_failures = 0;
@@ -340,7 +355,11 @@ impl Link {
             self.connect_at = now + backoff::passing(self.failures, seed);
         }
         if was_open {
-            return ReconnectReason::of(end);
+            return if end == SocketEnd::Closed {
+                ReconnectReason::Closed
+            } else {
+                ReconnectReason::Broken
+            };
         }
         self.connect_failures += 1;
         let gone = matches!(

@@ -7,10 +7,8 @@
 mod allotment; // who is on which channel
 mod backoff; //   how long to wait after a failure
 mod link; //      one channel: made, subscribed, connected, watched
-mod view; //      what is counted
 mod switchboard; // all channels together
 
 pub use allotment::Limits;
 pub use link::{Call, CallFailure, Command};
 pub use switchboard::{Notifier, Told};
-pub use view::{ChannelState, NotifierView, ReconnectReason};

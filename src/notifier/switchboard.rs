@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::allotment::{Allotment, Limits};
 use super::link::{Call, CallFailure, Command, Link};
-use super::view::{ChannelState, NotifierView, ReconnectReason};
 use crate::model::ids::{QueueId, UserId};
+use crate::model::push::{ChannelState, PushView, ReconnectReason};
 use crate::model::time::{Millis, Monotonic, UnixMillis};
 use crate::poller::jitter;
 use crate::upstream::channel::{
-    Channel, Frame, SocketEnd, SocketId, Subscription, Topic, TopicClass,
+    Channel, Frame, RejectionReason, SocketEnd, SocketId, Subscription, Topic, TopicClass,
 };
 use crate::upstream::wire_platform::{self, FrameError};
 
@@ -25,8 +25,8 @@ pub enum Told {
         /// `None`: changes may have been missed until now.
         since: Option<UnixMillis>,
     },
-    /// The token is no longer good.
-    TokenRevoked,
+    /// The token of this generation is no longer good.
+    TokenRevoked(u64),
     /// Changes may have been missed: ask for everyone.
     Missed,
     /// The frame cannot be read.
@@ -44,7 +44,7 @@ pub struct Notifier {
     sockets: BTreeMap<SocketId, usize>,
     last_socket: u64,
     unplaced: usize,
-    view: NotifierView,
+    view: PushView,
 }
 
 impl Notifier {
@@ -59,7 +59,7 @@ impl Notifier {
             sockets: BTreeMap::new(),
             last_socket: 0,
             unplaced: 0,
-            view: NotifierView::new(),
+            view: nothing_yet(),
         }
     }
 
@@ -92,15 +92,17 @@ impl Notifier {
         self.links[slot].called();
     }
 
-    /// A channel was made, and lives for `life` if that was told.
+    /// A channel was made, with the token of this generation, and lives for `life` if that was
+    /// told.
     pub fn on_channel(
         &mut self,
         slot: usize,
         channel: Channel,
         life: Option<Millis>,
+        generation: u64,
         now: Monotonic,
     ) {
-        self.links[slot].on_channel(channel, life, now);
+        self.links[slot].on_channel(channel, life, generation, now);
     }
 
     /// A list of topics was answered. `at`: the platform's clock shows at most this now. True if
@@ -202,7 +204,7 @@ impl Notifier {
         }
         let told = match read {
             Err(error) => Told::Unreadable(error),
-            Ok(Frame::TokenRevoked) => Told::TokenRevoked,
+            Ok(Frame::TokenRevoked) => Told::TokenRevoked(self.links[slot].generation()),
             Ok(Frame::NoLongerSubscribed) => Told::Missed,
             Ok(frame @ (Frame::Activity { .. } | Frame::Interactions { .. })) => {
                 let since = match &frame {
@@ -230,7 +232,7 @@ impl Notifier {
     }
 
     /// Push about itself.
-    pub fn view(&self) -> NotifierView {
+    pub fn view(&self) -> PushView {
         let mut view = self.view.clone();
         view.channels = ChannelState::ALL.map(|state| (state, 0)).into();
         for link in self.links.iter().filter(|link| link.is_wanted()) {
@@ -243,6 +245,18 @@ impl Notifier {
 
     fn count(&mut self, reason: ReconnectReason) {
         *self.view.reconnects.entry(reason).or_default() += 1;
+    }
+}
+
+/// Every label value present, at zero.
+fn nothing_yet() -> PushView {
+    PushView {
+        events: TopicClass::ALL.map(|class| (class.label(), 0)).into(),
+        reconnects: ReconnectReason::ALL.map(|reason| (reason, 0)).into(),
+        rejections: RejectionReason::ALL
+            .map(|reason| (reason.label(), 0))
+            .into(),
+        ..PushView::default()
     }
 }
 

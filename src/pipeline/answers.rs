@@ -6,6 +6,7 @@ use crate::model::time::{Millis, Now};
 use crate::model::view::SnapshotOutcome;
 use crate::poller::{Outcome, RateReading, retry_delay};
 use crate::upstream::headers::{RateHeaders, retry_after};
+use crate::upstream::request::ApiRequest;
 use crate::upstream::response::{Answer, Headers, Response, TransportFailure};
 use crate::upstream::wire_status;
 
@@ -207,7 +208,13 @@ impl Pipeline {
     fn explain(&mut self, flight: &Flight, status: u16, answer: &Answer) {
         let endpoint = flight.request.endpoint();
         let hint = match (status, missing_permissions(answer)) {
-            (404, _) if matches!(flight.task, Task::Probe | Task::Join(..) | Task::Sample(_)) => {
+            // Gone is an answer here: somebody else acts on it.
+            (404, _)
+                if matches!(
+                    flight.task,
+                    Task::Probe | Task::Join(..) | Task::Sample(_) | Task::Subscribe(_)
+                ) =>
+            {
                 return;
             }
             (403, Some(permissions)) => {
@@ -244,6 +251,14 @@ impl Pipeline {
             Task::Direct(user) => self.on_direct(&user, response, answer, now),
             Task::Probe => self.on_probe(response, now),
             Task::Backfill => self.on_details(&response.body, answer.received_at.wall, now),
+            Task::OpenChannel(slot) => {
+                self.on_channel(slot, flight.generation, &response.body, now)
+            }
+            Task::Subscribe(slot) => {
+                if let ApiRequest::Subscribe { topics, .. } = &flight.request {
+                    self.on_subscribed(slot, topics, &response.body, now);
+                }
+            }
             Task::Login => unreachable!("a login is taken before"),
         }
     }
@@ -269,6 +284,9 @@ impl Pipeline {
                 self.probe_failed(status, now);
             }
             Task::Backfill => self.backfill_failed(failure, now),
+            Task::OpenChannel(slot) | Task::Subscribe(slot) => {
+                self.push_failed(*slot, failure, now);
+            }
             Task::OpenInteractions(_) | Task::Login => {}
         }
     }

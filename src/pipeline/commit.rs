@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Pipeline;
 use super::directory::REGISTRY;
 use crate::effect::{Append, Effect, Measurement, Phase};
-use crate::model::time::{Millis, Monotonic, Now};
+use crate::model::time::{Millis, Monotonic, Now, UnixMillis};
 use crate::model::view::{Health, View};
+use crate::poller::{Budget, Carried};
+use crate::reconciler::checkpoint::CheckpointError;
 
 /// What changed is made durable and shown this long after it came at the latest, joins or not.
 const COMMIT_WITHIN: Millis = Millis::from_secs(1);
@@ -14,6 +18,38 @@ const COMMIT_WITHIN: Millis = Millis::from_secs(1);
 /// Time is not accrued to queues before their members are known, so that none is lost to them;
 /// but not for longer than this, in case they never will be.
 const MEMBERS_PATIENCE: Millis = Millis::from_secs(120);
+
+/// Checkpoint key of the budget.
+const BUDGET: &str = "budget";
+
+/// What a restart must not forget of the budget. By the wall clock, which is all that two runs
+/// share: a step of it in between costs a wait, which the budget bounds.
+#[derive(Debug, Serialize, Deserialize)]
+struct BudgetEntry {
+    at: UnixMillis,
+    silent_until: UnixMillis,
+    sent: Vec<(Millis, u32)>,
+}
+
+/// Takes the budget of an earlier run.
+pub(super) fn restore_budget(
+    budget: &mut Budget,
+    checkpoint: &[(String, String)],
+    now: Now,
+) -> Result<(), CheckpointError> {
+    if let Some((key, value)) = checkpoint.iter().find(|(key, _)| key == BUDGET) {
+        let entry: BudgetEntry =
+            serde_json::from_str(value).map_err(|e| CheckpointError::new(key, e))?;
+        let since = (now.wall - entry.at).max(Millis::ZERO);
+        let aged = |(age, count): (Millis, u32)| (age + since, count);
+        let carried = Carried {
+            silence: entry.silent_until - now.wall,
+            sent: entry.sent.into_iter().map(aged).collect(),
+        };
+        budget.carry_on(&carried, now.mono);
+    }
+    Ok(())
+}
 
 impl Pipeline {
     /// Something changed that is to be committed soon.
@@ -52,8 +88,11 @@ impl Pipeline {
         self.committed_at = now.mono;
         self.sequence += 1;
         let at = self.platform_now(now);
-        let members_known =
-            self.directory.complete || now.mono - self.started_at > MEMBERS_PATIENCE;
+        // Accrual that has begun goes on with the members known from before: the checkpoint moves
+        // agents along with the snapshot and takes their time for accrued.
+        let members_known = self.resumed
+            || self.directory.complete
+            || now.mono - self.started_at > MEMBERS_PATIENCE;
         let begun = (self.stopwatch)();
         // A guess of the platform's clock gives no window up.
         let known = self.skew.is_measured().then_some(at);
@@ -65,6 +104,7 @@ impl Pipeline {
                 serde_json::to_string(self.registry.ids()).expect("a set of texts serialises");
             checkpoint.push((REGISTRY.to_owned(), Some(ids)));
         }
+        checkpoint.push((BUDGET.to_owned(), Some(self.budget_entry(now))));
         let settled = (self.stopwatch)();
         let view = self.view(now);
         let built = (self.stopwatch)();
@@ -91,6 +131,16 @@ impl Pipeline {
         self.reconciler.view(at, now.wall, &self.delta, health)
     }
 
+    fn budget_entry(&self, now: Now) -> String {
+        let carried = self.budget.carried(now.mono);
+        let entry = BudgetEntry {
+            at: now.wall,
+            silent_until: now.wall + carried.silence,
+            sent: carried.sent,
+        };
+        serde_json::to_string(&entry).expect("plain data serialises")
+    }
+
     /// What this stage knows of its own health.
     fn health_now(&self, now: Monotonic) -> Health {
         Health {
@@ -98,6 +148,7 @@ impl Pipeline {
             breaker: self.breaker.state(),
             breaker_trips: self.breaker.trips(),
             budget_remaining: u64::from(self.budget.remaining(now)),
+            push: self.push.as_ref().map(super::push::Push::view),
             poll_interval: self.cycle.effective_interval(),
             ..self.health.clone()
         }

@@ -118,7 +118,7 @@ impl Pipeline {
     /// The bulk snapshot was answered with success: if it is one, dialect `status` is spoken.
     pub(super) fn on_probe(&mut self, response: &Response, now: Now) {
         match wire_status::statuses(&response.body) {
-            Ok(_) => self.speak(Spoken::Status),
+            Ok(_) => self.speak(Spoken::Status, now.mono),
             Err(error) => {
                 self.probe_due = now.mono + PROBE_RETRY;
                 self.notice(
@@ -136,17 +136,17 @@ impl Pipeline {
         match status {
             Some(404) => {
                 if let Some(platform) = Spoken::configured(Dialect::Platform) {
-                    self.speak(platform);
+                    self.speak(platform, now.mono);
                 }
             }
             // It is there, and not for us: the snapshot says what permission is missing.
-            Some(403) => self.speak(Spoken::Status),
+            Some(403) => self.speak(Spoken::Status, now.mono),
             _ => {}
         }
     }
 
-    fn speak(&mut self, spoken: Spoken) {
-        self.adopt(spoken);
+    fn speak(&mut self, spoken: Spoken, now: Monotonic) {
+        self.adopt(spoken, now);
         let name = match spoken {
             Spoken::Status => Dialect::Status,
             Spoken::Platform { .. } => Dialect::Platform,
@@ -159,8 +159,9 @@ impl Pipeline {
     }
 
     /// Sets up what follows from a dialect.
-    pub(super) fn adopt(&mut self, spoken: Spoken) {
+    pub(super) fn adopt(&mut self, spoken: Spoken, now: Monotonic) {
         self.spoken = Some(spoken);
+        self.begin_push(spoken, now);
         if spoken.scan_is_registry() {
             self.registry.fed_by_scans();
         }
@@ -227,3 +228,6 @@ impl Pipeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

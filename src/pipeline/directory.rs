@@ -23,6 +23,9 @@ const MEMBERS_AT_ONCE: usize = 4;
 /// A list of queues that could not be loaded is asked for again after this long.
 const QUEUES_RETRY: Millis = Millis::from_secs(60);
 
+/// Members change in bursts, at shift changes: one load serves all that changed in this time.
+const MEMBERS_GATHER: Millis = Millis::from_secs(60);
+
 /// Queues as listed: id and name.
 type Listed = Vec<(QueueId, Arc<str>)>;
 
@@ -47,6 +50,12 @@ impl DirectoryLoad {
             loading: BTreeMap::new(),
             complete: false,
         }
+    }
+
+    /// Members have changed: the next load is due, unless one is under way or was a moment ago.
+    pub(super) fn soon(&mut self, now: Monotonic) {
+        let at = now + MEMBERS_GATHER;
+        self.due = self.due.map(|due| due.min(at));
     }
 
     pub(super) fn due(&self) -> Option<Monotonic> {
@@ -139,6 +148,13 @@ impl Pipeline {
                     self.notice(Level::Info, "registry", message);
                 }
                 self.reconciler.on_registry(&joined, &left);
+                if let Some(push) = self
+                    .push
+                    .as_mut()
+                    .filter(|_| !joined.is_empty() || !left.is_empty())
+                {
+                    push.roster_changed();
+                }
                 self.touch(now);
             }
             RegistryChange::Suspected { users } => {
@@ -213,6 +229,9 @@ impl Pipeline {
             Step::End => {
                 let at = self.platform_now(now);
                 self.reconciler.on_queues(queues, at);
+                if let Some(push) = &mut self.push {
+                    push.roster_changed();
+                }
                 self.directory.to_load = self
                     .reconciler
                     .directory()

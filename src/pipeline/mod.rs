@@ -11,6 +11,7 @@
 //! | `snapshots` | whether a snapshot is believed |
 //! | `directory` | registry, queues and members |
 //! | `joins` | routing states, stuck checks, divergence |
+//! | `push` | channels of push, and what their frames mean |
 //! | `commit` | when what changed is made durable and shown |
 
 mod answers;
@@ -20,6 +21,7 @@ mod dialect;
 mod directory;
 mod joins;
 mod plan;
+mod push;
 mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -42,6 +44,7 @@ use crate::upstream::response::Answer;
 use self::backfill::Backfill;
 use self::dialect::Spoken;
 use self::directory::DirectoryLoad;
+use self::push::Push;
 
 /// Reads seconds from somewhere, for measuring phases only: nothing is decided by it.
 pub type Stopwatch = Arc<dyn Fn() -> f64 + Send + Sync>;
@@ -60,6 +63,8 @@ enum Task {
     OpenInteractions(UserId),
     Direct(UserId),
     Backfill,
+    OpenChannel(usize),
+    Subscribe(usize),
 }
 
 /// A request that is out, or waits to be repeated.
@@ -95,6 +100,10 @@ struct RunningScan {
     scan: Scan,
     admitted_at: Monotonic,
     sent_at: Now,
+    /// The platform's clock showed at least this when the first page was sent, by what was known
+    /// when that page came: a later page may tell of a clock that was stepped meanwhile, or of a
+    /// machine that slept.
+    described_at: Option<UnixMillis>,
     pages_admitted: u32,
     pages_sent: u32,
 }
@@ -104,6 +113,8 @@ pub struct Pipeline {
     config: PipelineConfig,
     stopwatch: Stopwatch,
     started_at: Monotonic,
+    /// Time was accrued before this start.
+    resumed: bool,
 
     cycle: Cycle,
     budget: Budget,
@@ -123,6 +134,8 @@ pub struct Pipeline {
     /// The dialect, once it is known.
     spoken: Option<Spoken>,
     probe_due: Monotonic,
+    /// Push; `None` where it is off or not spoken.
+    push: Option<Push>,
     scan: Option<RunningScan>,
     snapshot_pages: u32,
     registry_loading: bool,
@@ -160,19 +173,22 @@ impl Pipeline {
         let reconciler = Reconciler::restore(config.clone(), checkpoint)?;
         let mut registry = Registry::new(config.registry_refresh);
         directory::restore(&mut registry, checkpoint)?;
+        let mut budget = Budget::new(config.requests_per_minute, config.max_in_flight);
+        commit::restore_budget(&mut budget, checkpoint, now)?;
         let health = Health {
             snapshots: SnapshotOutcome::ALL.into_iter().map(|o| (o, 0)).collect(),
             ..Health::default()
         };
         let configured = Spoken::configured(config.dialect);
         let mut pipeline = Self {
+            resumed: reconciler.has_accrued(),
             cycle: Cycle::new(
                 &config.org,
                 config.poll_interval,
                 config.retry_backoff,
                 now.mono,
             ),
-            budget: Budget::new(config.requests_per_minute, config.max_in_flight),
+            budget,
             breaker: Breaker::new(
                 config.breaker_failures,
                 config.breaker_cooldown,
@@ -190,6 +206,7 @@ impl Pipeline {
             repeats: Vec::new(),
             spoken: None,
             probe_due: now.mono,
+            push: None,
             scan: None,
             snapshot_pages: 1,
             registry_loading: false,
@@ -214,7 +231,7 @@ impl Pipeline {
             config,
         };
         if let Some(spoken) = configured {
-            pipeline.adopt(spoken);
+            pipeline.adopt(spoken, now.mono);
         }
         Ok(pipeline)
     }
@@ -242,6 +259,8 @@ impl Pipeline {
             consider(self.commit_at);
         }
         consider(self.wake_at);
+        let push = self.push.as_ref();
+        consider(push.and_then(|push| push.notifier.next_deadline()));
         consider(self.auth.next_deadline());
         consider(self.repeats.iter().map(|(at, _)| *at).min());
         if self.auth.usable(now.mono) {

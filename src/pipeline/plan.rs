@@ -18,6 +18,7 @@ impl Pipeline {
     /// Sends what is due and admitted; remembers when the budget could admit the rest.
     pub(super) fn plan(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.wake_at = None;
+        self.plan_sockets(now, effects);
         self.plan_login(now, effects);
         if !self.auth.usable(now.mono) || self.append_overdue(now.mono) {
             return;
@@ -33,6 +34,7 @@ impl Pipeline {
             self.plan_directory(now, effects);
             return;
         }
+        self.plan_push(now, effects);
         self.begin_divergence(now);
         self.plan_checks(now, effects);
         self.plan_joins(JoinClass::Changed, Priority::Changed, now, effects);
@@ -95,10 +97,14 @@ impl Pipeline {
             return;
         }
         self.cycle.started(now.mono);
+        if let Some(push) = &mut self.push {
+            push.scan_began(now.mono);
+        }
         self.scan = Some(RunningScan {
             scan: Scan::new(),
             admitted_at: now.mono,
             sent_at: now,
+            described_at: None,
             pages_admitted: pages,
             pages_sent: 1,
         });
@@ -212,7 +218,9 @@ impl Pipeline {
             | Task::Registry
             | Task::Queues
             | Task::Members
-            | Task::Backfill => {
+            | Task::Backfill
+            | Task::OpenChannel(_)
+            | Task::Subscribe(_) => {
                 unreachable!("not a check; asked at {}", now.mono.0)
             }
         }

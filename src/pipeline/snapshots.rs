@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Pipeline, Task};
 use crate::effect::{Effect, Level, Measurement, Phase};
 use crate::model::ids::UserId;
-use crate::model::time::Now;
+use crate::model::time::{Now, UnixMillis};
 use crate::model::view::{BreakerState, SnapshotOutcome};
 use crate::poller::Priority;
 use crate::reconciler::evidence::FUTURE_TOLERANCE;
@@ -26,6 +26,7 @@ impl Pipeline {
         };
         if running.pages_sent == 1 {
             running.sent_at = answer.sent_at;
+            running.described_at = Some(self.skew.platform_at_least(answer.sent_at));
         }
         let begun = (self.stopwatch)();
         let page = spoken.read_scan(&response.body);
@@ -45,6 +46,11 @@ impl Pipeline {
             }
         };
         match running.scan.page(page) {
+            // Another request was told to wait: so must this scan, and then it is too old.
+            ScanProgress::NextPage(_) if self.budget.is_blocked(now.mono) => {
+                self.scan = Some(running);
+                self.snapshot_failed(SnapshotOutcome::FailedThrottled, now);
+            }
             ScanProgress::NextPage(next) => {
                 let more = running.pages_sent >= running.pages_admitted;
                 if more && !self.budget.admit(Priority::Snapshot, 1, now.mono) {
@@ -75,11 +81,12 @@ impl Pipeline {
             ScanProgress::Complete(result) => {
                 let fetch = (answer.received_at.mono - running.sent_at.mono).as_secs_f64();
                 effects.push(phase(Phase::Fetch, fetch));
-                let sent_at = running.sent_at;
+                let sent_at = self.skew.platform_at_least(running.sent_at);
+                let described_at = running.described_at.map_or(sent_at, |at| at.min(sent_at));
                 self.scan = Some(running);
                 self.end_scan();
                 self.fit_interval(result.pages);
-                self.judge_snapshot(result, sent_at, answer, now, effects);
+                self.judge_snapshot(result, described_at, answer, now, effects);
             }
         }
     }
@@ -98,7 +105,7 @@ impl Pipeline {
     fn judge_snapshot(
         &mut self,
         result: ScanResult,
-        sent_at: Now,
+        described_at: UnixMillis,
         answer: &Answer,
         now: Now,
         effects: &mut Vec<Effect>,
@@ -152,7 +159,7 @@ impl Pipeline {
             self.on_registry_change(change, now);
         }
         self.reconciler.on_incomplete(&incomplete);
-        self.accept(&judgement, begun, sent_at, answer, now, effects);
+        self.accept(&judgement, begun, described_at, answer, now, effects);
     }
 
     /// Everybody whom the scan names, where it is the registry too.
@@ -166,7 +173,7 @@ impl Pipeline {
         &mut self,
         judgement: &Judgement,
         begun: f64,
-        sent_at: Now,
+        described_at: UnixMillis,
         answer: &Answer,
         now: Now,
         effects: &mut Vec<Effect>,
@@ -189,7 +196,8 @@ impl Pipeline {
         let validated = (self.stopwatch)();
         effects.push(phase(Phase::Validate, validated - begun));
         // The answer is cached: it describes the platform at the sending or up to a cache age before.
-        let at = self.skew.platform_at_least(sent_at) - self.config.cache_age;
+        let at = described_at - self.config.cache_age;
+        self.compare_with_push(judgement, at);
         self.reconciler
             .on_snapshot(&judgement.records, at, answer.received_at.wall);
         effects.push(phase(Phase::Reconcile, (self.stopwatch)() - validated));

@@ -79,6 +79,8 @@ const WAIT_MAX: Millis = Millis::from_secs(15 * 60);
 const JITTER_MAX: Millis = Millis::from_secs(5);
 /// While only an answer can make room, ask again this much later at the latest.
 const RECHECK: Millis = Millis::from_secs(1);
+/// A restart knows to this when requests were sent: finer would only be longer to write.
+const CARRIED_STEP: Millis = Millis::from_secs(5);
 /// The poll interval until the budget is told another: the default of `poll.interval`.
 const SNAPSHOT_INTERVAL_DEFAULT: Millis = Millis::from_secs(15);
 
@@ -98,6 +100,15 @@ pub struct RateReading {
     pub allowed: Option<u64>,
     /// Until the window ends.
     pub reset: Option<Millis>,
+}
+
+/// What the next run of the same OAuth client must know of this one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Carried {
+    /// How long the platform still wants silence.
+    pub silence: Millis,
+    /// Requests of the running minute and how long ago they were sent, oldest first.
+    pub sent: Vec<(Millis, u32)>,
 }
 
 /// The ledger of one OAuth client.
@@ -143,7 +154,7 @@ impl Budget {
     /// Admits `cost` requests, whole or not at all, and notes them as sent now. Several go out
     /// one after the other and take one place in flight between them.
     pub fn admit(&mut self, priority: Priority, cost: u32, now: Monotonic) -> bool {
-        let fits = self.blocked_until.is_none_or(|until| now >= until)
+        let fits = !self.is_blocked(now)
             && self.pace(priority).is_none_or(|p| p.earliest(now) <= now)
             && self.has_place(priority)
             && self.allows(self.ledger.used(now), priority, cost);
@@ -256,7 +267,7 @@ impl Budget {
 
     /// Requests that may still be sent in the running minute; 0 while the platform makes us wait.
     pub fn remaining(&self, now: Monotonic) -> u32 {
-        if self.blocked_until.is_some_and(|until| now < until) {
+        if self.is_blocked(now) {
             return 0;
         }
         let left = u64::from(self.allowance()).saturating_sub(self.ledger.used(now).total());
@@ -266,6 +277,33 @@ impl Budget {
     /// Until when the last 429 forbids everything; may lie in the past.
     pub fn blocked_until(&self) -> Option<Monotonic> {
         self.blocked_until
+    }
+
+    /// What a restart must not forget.
+    pub fn carried(&self, now: Monotonic) -> Carried {
+        let silence = self
+            .blocked_until
+            .map_or(Millis::ZERO, |until| (until - now).max(Millis::ZERO));
+        Carried {
+            silence,
+            sent: self.ledger.ages(CARRIED_STEP, now),
+        }
+    }
+
+    /// Takes over what the run before left.
+    pub fn carry_on(&mut self, carried: &Carried, now: Monotonic) {
+        for &(age, count) in &carried.sent {
+            let at = Monotonic(now.0.saturating_sub(age.0.clamp(0, WINDOW.0)));
+            self.ledger.record(Class::Foreign, count, at);
+        }
+        if carried.silence > Millis::ZERO {
+            self.blocked_until = Some(now + carried.silence.min(WAIT_MAX));
+        }
+    }
+
+    /// Whether the last 429 forbids everything now.
+    pub fn is_blocked(&self, now: Monotonic) -> bool {
+        self.blocked_until.is_some_and(|until| now < until)
     }
 
     /// How many requests a forced refresh or a divergence validation may take: half of what is

@@ -105,6 +105,14 @@ impl Cycle {
         self.due = at;
     }
 
+    /// A poll is wanted at `at`, before the next slot if that is later. Changes nothing while one
+    /// is out.
+    pub fn hasten(&mut self, at: Monotonic) {
+        if self.due != NEVER {
+            self.due = self.due.min(at);
+        }
+    }
+
     /// The budget did not admit the poll: it waits for the next slot, and the second time in a
     /// row the interval doubles.
     pub fn deferred(&mut self, now: Monotonic) {

@@ -116,6 +116,20 @@ impl Ledger {
         }
     }
 
+    /// How long ago requests were noted that still count, oldest first: in steps of `step`,
+    /// rounded to the younger side.
+    pub(super) fn ages(&self, step: Millis, now: Monotonic) -> Vec<(Millis, u32)> {
+        let mut ages: Vec<(Millis, u32)> = Vec::new();
+        for entry in self.entries.iter().filter(|e| self.expires(e) > now) {
+            let age = Millis((now - entry.at).0 / step.0 * step.0);
+            match ages.last_mut() {
+                Some((last, count)) if *last == age => *count = count.saturating_add(entry.count),
+                _ => ages.push((age, entry.count)),
+            }
+        }
+        ages
+    }
+
     /// Requests of every class noted at `start` or later.
     pub(super) fn since(&self, start: Monotonic) -> u64 {
         self.entries

@@ -15,6 +15,6 @@ pub mod retry;
 
 pub use auth::{Auth, AuthState};
 pub use breaker::Breaker;
-pub use budget::{Budget, Priority, RateReading};
+pub use budget::{Budget, Carried, Priority, RateReading};
 pub use cycle::{Cycle, interval_needed};
 pub use retry::{Outcome, RetryBudget, retry_delay};

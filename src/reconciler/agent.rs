@@ -125,6 +125,10 @@ pub struct Agent {
     /// The public platform's own routing status; `None` in dialect `status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform_status: Option<PlatformStatus>,
+    /// Since when it has its presence, in dialect `platform`: a scan that is overtaken by push must
+    /// not turn it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence_since: Option<UnixMillis>,
 
     /// The bulk record in force.
     #[serde(skip)]
@@ -165,6 +169,7 @@ impl Agent {
             volatile: None,
             ingested_at: UnixMillis(0),
             platform_status: None,
+            presence_since: None,
             bulk: None,
             bulk_seen_at: None,
             pending: false,

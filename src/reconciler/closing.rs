@@ -46,6 +46,12 @@ impl Reconciler {
         )]));
     }
 
+    /// Whether any time has ever been accrued.
+    pub fn has_accrued(&self) -> bool {
+        let mut agents = self.agents.values();
+        agents.any(|agent| agent.accrued_until.is_some())
+    }
+
     /// Accrues confirmed time and closes windows; called before each commit. `at` is the
     /// platform's clock at least; `None` while nothing has told it: then no window is given up.
     pub fn settle(&mut self, at: Option<UnixMillis>, accrue: bool) {

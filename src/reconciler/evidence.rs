@@ -172,7 +172,9 @@ fn correct(
 ) -> bool {
     let mut changed = false;
     if held.state != entry.state || held.raw_state != entry.raw_state {
-        if evidence.source < held.source {
+        // A state that this version did not know is no statement to contradict.
+        let known = held.state != RoutingState::Unknown;
+        if evidence.source < held.source && known {
             applied.conflicts += 1;
         } else {
             held.state = entry.state;
@@ -419,6 +421,24 @@ mod tests {
             (held.state, held.revision, held.source),
             (Available, 2, Source::Override)
         );
+    }
+
+    #[test]
+    fn a_state_that_is_known_replaces_an_unrecognised_one_whoever_told_that() {
+        let (mut agent, _) = agent_after(&[]);
+        let unrecognised = [(5, RoutingState::Unknown)];
+        apply(
+            &mut agent,
+            &answer(&unrecognised),
+            &told(10, Source::Override),
+        );
+        let known = apply(
+            &mut agent,
+            &answer(&[(5, NotReady)]),
+            &told(20, Source::Routing),
+        );
+        assert_eq!((known.conflicts, known.changed), (0, vec![at(5)]));
+        assert_eq!(agent.current().unwrap().state, NotReady);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod holes;
 pub mod joins;
 pub mod membership;
 pub mod platform;
+pub mod push;
 pub mod queues;
 pub mod reconcile;
 pub mod skew;

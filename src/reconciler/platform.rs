@@ -66,7 +66,7 @@ pub fn states_told(
 }
 
 /// Whether the current segment is part of the interaction that began at `since`.
-fn is_within(agent: &Agent, since: UnixMillis) -> bool {
+pub(super) fn is_within(agent: &Agent, since: UnixMillis) -> bool {
     let interacting =
         |held: &Held| matches!(held.state, RoutingState::OnCall | RoutingState::WrapUp);
     let Ok(first) = agent
@@ -78,7 +78,7 @@ fn is_within(agent: &Agent, since: UnixMillis) -> bool {
     agent.history[first..].iter().all(interacting)
 }
 
-fn as_held(held: &Held) -> RoutingEntry {
+pub(super) fn as_held(held: &Held) -> RoutingEntry {
     RoutingEntry {
         state: held.state,
         raw_state: held.raw_state.clone(),
@@ -103,10 +103,6 @@ impl Reconciler {
             self.changes.agents.insert(record.user_id.clone());
         }
         agent.stuck.unoccupied = fact.unoccupied;
-        agent.bulk = Some(BulkFact {
-            availability: record.availability,
-            last_modified: record.last_modified,
-        });
         Some(states_told(agent, record.availability, fact, at))
     }
 
@@ -125,6 +121,10 @@ impl Reconciler {
         let Some(agent) = self.agents.get_mut(user) else {
             return;
         };
+        agent.bulk = Some(BulkFact {
+            availability: record.availability,
+            last_modified: record.last_modified,
+        });
         agent.bulk_seen_at = Some(at);
         agent.ingested_at = agent.ingested_at.max(ingested_at);
         let verdict = if says_nothing_new(agent, &answer) {

@@ -21,7 +21,6 @@ use super::evidence::{Evidence, Verdict, apply};
 use super::holes::Hole;
 use super::joins::{JoinClass, Joins};
 use super::membership::{Directory, QueueFilter};
-use super::stuck::StuckRule;
 use super::volatility::{Change, VolatilityRule};
 
 /// How often each pair of states followed one another.
@@ -179,7 +178,14 @@ impl Reconciler {
         ingested_at: UnixMillis,
     ) {
         self.cycle += 1;
-        self.cohort_until = self.cohort_until.max(Some(at));
+        if self.cohort_until.is_some_and(|until| at < until) {
+            // The platform's clock was set back: who follows the snapshot is confirmed further
+            // than this one, and others may follow from now on. Each entry speaks for itself.
+            let following = self.agents.iter().filter(|(_, agent)| agent.follows_bulk);
+            let following: Vec<UserId> = following.map(|(user, _)| user.clone()).collect();
+            self.changes.agents.extend(following);
+        }
+        self.cohort_until = Some(at);
         for record in records {
             if self.agents.contains_key(&record.user_id) {
                 self.begin(&record.user_id, at);
@@ -218,6 +224,13 @@ impl Reconciler {
         let Some(agent) = self.agents.get_mut(&record.user_id) else {
             return;
         };
+        if record.platform.is_some() {
+            let since = Some(record.presence_since());
+            if agent.presence_since > since {
+                return;
+            }
+            agent.presence_since = since;
+        }
         if agent.presence.as_ref() == Some(&record.presence) {
             return;
         }
@@ -256,6 +269,12 @@ impl Reconciler {
         if agent.follows_bulk != confirms {
             agent.follows_bulk = confirms;
             self.changes.agents.insert(record.user_id.clone());
+        }
+        // Its last join may have failed for a record that the cache has taken back since.
+        let idle = confirms && agent.resting.is_none();
+        if let Some(confirmed) = agent.routing_confirmed_at.filter(|_| idle) {
+            self.rest(&record.user_id, confirmed);
+            return;
         }
         let asked_for_this = !news && agent.asking.is_some();
         if !confirms && !asked_for_this {
@@ -340,7 +359,10 @@ impl Reconciler {
         let verdict = self.take_in(user, answer, evidence);
         if let Some(agent) = self.agents.get_mut(user) {
             agent.joined_with = match (verdict, asked_with) {
-                (Verdict::Current, Some(fact)) => fact,
+                // A record of a later change than the answer can know of is not what it answers.
+                (Verdict::Current, Some(fact)) => {
+                    fact.filter(|fact| fact.last_modified <= evidence.latest)
+                }
                 (Verdict::Current, None) => agent.joined_with,
                 // It said nothing usable: no snapshot may confirm what is held until one does.
                 _ => None,
@@ -393,7 +415,9 @@ impl Reconciler {
         let Some(agent) = self.agents.get_mut(user) else {
             return;
         };
-        if verdict != Verdict::Current || agent.pending {
+        // What answered no record is asked again with the next one, not at once.
+        let unanswered = agent.bulk.is_some() && agent.joined_with.is_none();
+        if verdict != Verdict::Current || agent.pending || unanswered {
             return;
         }
         if agent.bulk == agent.joined_with {
@@ -420,41 +444,6 @@ impl Reconciler {
             transitions: self.config.volatile_transitions,
             within: self.config.volatile_within,
             settle_cycles: self.config.settle_cycles,
-        }
-    }
-
-    /// The rule for stuck calls.
-    pub fn stuck_rule(&self) -> StuckRule {
-        StuckRule {
-            after: self.config.stuck_after,
-            recheck: self.config.stuck_recheck,
-        }
-    }
-
-    /// Agents whose stuck check is due, by the platform's clock.
-    pub fn suspects(&self, at: UnixMillis) -> Vec<UserId> {
-        let rule = self.stuck_rule();
-        self.agents
-            .iter()
-            .filter(|(_, agent)| rule.is_due(agent, at))
-            .map(|(user, _)| user.clone())
-            .collect()
-    }
-
-    /// A stuck check of this agent is under way.
-    pub fn stuck_asked(&mut self, user: &UserId, at: UnixMillis) {
-        if let Some(agent) = self.agents.get_mut(user) {
-            agent.stuck.asked_at = Some(at);
-        }
-    }
-
-    /// What a stuck check found.
-    pub fn set_stuck(&mut self, user: &UserId, stuck: bool) {
-        if let Some(agent) = self.agents.get_mut(user) {
-            agent.stuck.stuck = stuck
-                && agent
-                    .current()
-                    .is_some_and(|held| held.state == RoutingState::OnCall);
         }
     }
 

@@ -229,7 +229,7 @@ fn conversations() -> SimResponse {
         size: 25,
         number: 1,
     };
-    SimResponse::json(200, &page("/api/v2/conversations", &[], wanted, 0))
+    SimResponse::json(200, &page("/api/v2/conversations", &[(); 0], wanted, 0))
 }
 
 pub(super) fn not_found(asked: &Asked<'_>) -> SimResponse {

@@ -1,5 +1,6 @@
 //! Paged answers: the platform's `entities` with its paging fields (platform-api.md §5).
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::exchange::SimRequest;
@@ -52,7 +53,12 @@ impl PageRequest {
 
 /// A page with everything that the platform says about it; `path` is the listing's, with those
 /// query parameters that are not of paging.
-pub(super) fn page(path: &str, entities: &[Value], request: PageRequest, total: usize) -> Value {
+pub(super) fn page(
+    path: &str,
+    entities: &[impl Serialize],
+    request: PageRequest,
+    total: usize,
+) -> Value {
     let mut body = page_without_total(path, entities, request, total);
     let pages = request.pages(total);
     body["total"] = json!(total);
@@ -64,7 +70,7 @@ pub(super) fn page(path: &str, entities: &[Value], request: PageRequest, total: 
 /// A page of a listing that keeps its total to itself, as that of queue members does.
 pub(super) fn page_without_total(
     path: &str,
-    entities: &[Value],
+    entities: &[impl Serialize],
     request: PageRequest,
     total: usize,
 ) -> Value {

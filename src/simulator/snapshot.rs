@@ -3,6 +3,7 @@
 //! A pure function of the refresh instant: nothing is stored, so a snapshot asked for twice
 //! within one refresh is the same, and one that nobody asked for costs nothing.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::bodies::StatusRecord;
@@ -60,8 +61,19 @@ pub(super) const UNKNOWN: u64 = 21;
 /// Salt of `malformed`.
 pub(super) const MALFORMED: u64 = 22;
 
+/// A record as it is sent. Written as it stands: a tree of values for each of a thousand agents
+/// took most of a simulated day's time.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Sent {
+    /// As it should be.
+    Whole(StatusRecord),
+    /// Spoilt.
+    Malformed(Value),
+}
+
 /// The records in the order in which they are sent.
-pub(super) fn records(roster: &mut Roster, view: &SnapshotView<'_>) -> Vec<Value> {
+pub(super) fn records(roster: &mut Roster, view: &SnapshotView<'_>) -> Vec<Sent> {
     let seed = roster.spec().seed;
     let mut present = roster.registered_at(view.refreshed);
     if let Some(percent) = view.kept {
@@ -70,7 +82,6 @@ pub(super) fn records(roster: &mut Roster, view: &SnapshotView<'_>) -> Vec<Value
     let mut out = Vec::with_capacity(present.len());
     for (count, &position) in present.iter().enumerate() {
         let newest = record_at(roster, view, position, None);
-        let value = newest.value();
         let odd = count % ODD_RECORD == 0;
         if concerns(
             seed,
@@ -78,18 +89,18 @@ pub(super) fn records(roster: &mut Roster, view: &SnapshotView<'_>) -> Vec<Value
             position,
             view.malformed,
         ) {
-            out.push(malformed(value, count));
+            out.push(Sent::Malformed(malformed(newest.value(), count)));
             continue;
         }
         if view.duplicates && odd {
-            out.push(value.clone());
+            out.push(Sent::Whole(newest.clone()));
         }
-        out.push(value);
+        let newest_at = newest.last_modified();
+        out.push(Sent::Whole(newest));
         if view.out_of_order && odd {
-            let before = newest.last_modified() - Millis(1);
-            let older = record_at(roster, view, position, Some(before));
-            if older.last_modified() < newest.last_modified() {
-                out.push(older.value());
+            let older = record_at(roster, view, position, Some(newest_at - Millis(1)));
+            if older.last_modified() < newest_at {
+                out.push(Sent::Whole(older));
             }
         }
     }

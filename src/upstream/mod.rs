@@ -10,7 +10,7 @@ pub mod response; //    what comes back
 pub mod headers; //     when to ask again
 pub mod wire; //        what answers mean
 pub mod wire_status; // how they are read
-pub mod wire_platform; // and in the other dialect
+pub mod wire_platform; // and in the other dialect, with frames
 mod oauth; //           credentials and the token
 pub mod client; //      carries both
 pub mod socket; //      carries frames

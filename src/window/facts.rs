@@ -289,7 +289,7 @@ pub fn apply(all: &mut BTreeMap<UserId, AgentFacts>, record: &JournalRecord) {
 /// Why a record cannot be taken; the text form is a label value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
-    /// The user id is empty or longer than [`USER_ID_MAX`].
+    /// The user id is empty or longer than `USER_ID_MAX`.
     UserId,
     /// An instant is outside 1970 to 9999.
     Instant,

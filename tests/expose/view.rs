@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use genesys_cloud_exporter::model::ids::{QueueId, UserId};
+use genesys_cloud_exporter::model::push::{ChannelState, PushView, ReconnectReason};
 use genesys_cloud_exporter::model::state::RoutingState::{self, NotReady, OnCall, Unknown};
 use genesys_cloud_exporter::model::state::{Presence, Source};
 use genesys_cloud_exporter::model::time::{Millis, UnixMillis};
@@ -103,6 +104,23 @@ fn health() -> Health {
         window_closed_until: Some(UnixMillis(NOW.0 - 300_000)),
         joins_pending: 1,
         authenticated: Some(true),
+        push: Some(push()),
+    }
+}
+
+fn push() -> PushView {
+    PushView {
+        channels: ChannelState::ALL
+            .map(|state| (state, u64::from(state == ChannelState::Live)))
+            .into(),
+        agents: 3,
+        agents_unplaced: 0,
+        events: BTreeMap::from([("activity", 240), ("metadata", 12), ("unknown", 0)]),
+        reconnects: ReconnectReason::ALL
+            .map(|reason| (reason, u64::from(reason == ReconnectReason::Silent)))
+            .into(),
+        rejections: BTreeMap::from([("permission", 2)]),
+        disagreements: 1,
     }
 }
 

@@ -14,13 +14,17 @@
     reason = "samples that are compared are whole numbers"
 )]
 
+mod alerts;
 mod backfill;
 mod breaker;
 mod crash;
+mod dashboards;
 mod delta;
 mod demo;
+mod notifications;
 mod otlp;
 mod platform;
+mod platform_dialect;
 mod refusals;
 mod sdk;
 mod secrets;

@@ -185,6 +185,8 @@ fn pushing(organisation: &Organisation, endpoint: &str, protocol: &str) -> Setup
     let headers = setup.directory.path().join("headers");
     std::fs::write(&headers, format!("authorization: Bearer {TOKEN}\n")).unwrap();
     setup
+        // As on a machine with one processor: nothing may wait for the push.
+        .set_variable("TOKIO_WORKER_THREADS", "1")
         .set("log.level", "debug")
         .set("otlp.endpoint", &format!("\"{endpoint}\""))
         .set("otlp.protocol", protocol)

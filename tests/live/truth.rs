@@ -33,7 +33,7 @@ async fn reading_from(exporter: &Exporter, at: i64) -> Reading {
 }
 
 /// Runs an exporter with a restart in between, checks its counters, and audits its rows.
-async fn run(organisation: &Organisation, setup: &Setup, judged: Judged) -> Findings {
+pub(crate) async fn run(organisation: &Organisation, setup: &Setup, judged: Judged) -> Findings {
     let exporter = setup.start().await;
     let joined = Reading::new(exporter.wait_joined().await);
     // Not at once: an agent that was just asked is confirmed up to now, later ones by snapshots.

@@ -11,6 +11,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod audit;
+mod audit_tests;
 mod harness;
+mod days;
+mod properties;
 mod runs;
+mod scenarios;
 mod swarms;

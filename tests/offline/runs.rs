@@ -7,7 +7,7 @@ use genesys_cloud_exporter::model::view::{BreakerState, View};
 use genesys_cloud_exporter::model::window::WindowRow;
 
 use crate::audit::rows::{Row, Tally};
-use crate::audit::truth::Truth;
+use crate::audit::truth::{Calm, Truth};
 use crate::audit::{Auditor, Complaints, Terms};
 use crate::harness::options::{MINUTE, Options};
 use crate::harness::swarm::{RECOVERY, untruths};
@@ -17,7 +17,10 @@ use crate::harness::world::World;
 const UNTRUTH_MARGIN: i64 = 45_000;
 
 /// Windows that end so long before a run does are closed by then.
-const CLOSED_WITHIN: i64 = 3 * MINUTE;
+const CLOSED_WITHIN: i64 = 13 * MINUTE;
+
+/// A change shows in the cache's next refresh, and that in the next poll.
+const SEEN_WITHIN: i64 = 35_000;
 
 /// What the auditor is told of the options.
 pub(crate) fn terms(options: &Options) -> Terms {
@@ -60,11 +63,16 @@ pub(crate) fn truth(world: &mut World<'_>, options: &Options) -> Truth {
 }
 
 /// Windows that must be whole.
-pub(crate) fn calm(options: &Options) -> (i64, i64) {
-    (
-        options.calm_from() + RECOVERY,
-        options.end() - CLOSED_WITHIN,
-    )
+pub(crate) fn calm(options: &Options) -> Calm {
+    // Joins have at least this part of the budget.
+    let joins_a_minute = i64::from(options.requests_per_minute) / 2;
+    let turn = i64::from(options.org.agents) * MINUTE / joins_a_minute;
+    Calm {
+        from: options.calm_from() + RECOVERY,
+        to: options.end() - CLOSED_WITHIN,
+        delay: SEEN_WITHIN + 4 * options.latency.end() + options.disk.end() + turn,
+        history: options.history,
+    }
 }
 
 /// Runs, audits, and says what it saw.
@@ -77,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Run {
     let digest = world.digest;
     drop(world);
     let plain: Vec<Row> = rows.iter().map(Row::of).collect();
-    let tally = auditor.finish(&plain, &mut truth, calm(options));
+    let tally = auditor.finish(&plain, &mut truth, &calm(options));
     let last = Arc::clone(auditor.views.last().expect("something was shown"));
     recovered(&last, options, &mut auditor.complaints);
     let says = format!(
@@ -102,6 +110,13 @@ pub(crate) fn run(options: &Options) -> Run {
     }
 }
 
+/// Until everybody has been asked in turn: upkeep has at least a quarter of the budget, and
+/// nobody is asked more often than once a minute.
+fn turn(options: &Options) -> i64 {
+    let agents = i64::from(options.org.agents);
+    2 * MINUTE + agents * MINUTE * 4 / i64::from(options.requests_per_minute)
+}
+
 /// Once faults are over, everything comes right.
 fn recovered(view: &View, options: &Options, complaints: &mut Complaints) {
     let health = &view.health;
@@ -111,13 +126,16 @@ fn recovered(view: &View, options: &Options, complaints: &mut Complaints) {
         .filter(|a| a.entered_at.is_some())
         .count() as u64;
     let age = UnixMillis(options.end()) - view.built_at;
+    let oldest = health
+        .oldest_confirmation
+        .map_or(i64::MAX, |at| options.end() - at.0);
     let well = health.up
         && health.breaker == BreakerState::Closed
         && health.authenticated == Some(true)
         && health.agents_stale == 0
         && health.agents_missing == 0
         && joined == health.registry_agents
-        && health.join_coverage == Some(1.0);
+        && oldest <= turn(options);
     if !well {
         complaints.add("not recovered", || {
             format!("{joined} joined, view {} ms old: {health:?}", age.0)

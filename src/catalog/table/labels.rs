@@ -2,8 +2,10 @@
 
 use crate::effect::Phase;
 use crate::model::platform_status::PlatformStatus;
+use crate::model::push::{ChannelState, ReconnectReason};
 use crate::model::state::{RoutingState, Source};
 use crate::model::view::{BreakerState, SnapshotOutcome, UnknownCause};
+use crate::upstream::channel::{RejectionReason, TopicClass};
 use crate::upstream::request::Endpoint;
 
 /// The labels of every value of an enumeration, as a constant.
@@ -27,6 +29,10 @@ pub(super) const PHASES: &[&str] = labels_of!(Phase, label);
 pub(super) const SOURCES: &[&str] = labels_of!(Source, label);
 pub(super) const BREAKER_STATES: &[&str] = labels_of!(BreakerState, label);
 pub(super) const UNKNOWN_CAUSES: &[&str] = labels_of!(UnknownCause, label);
+pub(super) const CHANNEL_STATES: &[&str] = labels_of!(ChannelState, label);
+pub(super) const RECONNECT_REASONS: &[&str] = labels_of!(ReconnectReason, label);
+pub(super) const REJECTION_REASONS: &[&str] = labels_of!(RejectionReason, label);
+pub(super) const TOPIC_CLASSES: &[&str] = labels_of!(TopicClass, label);
 pub(super) const ENDPOINTS: &[&str] = labels_of!(Endpoint, template);
 
 /// Presences, in label order; a test holds them against `Presence::labels`.

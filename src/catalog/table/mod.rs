@@ -7,6 +7,7 @@ mod delivery;
 mod labels;
 mod pipeline;
 mod process;
+mod push;
 
 use super::spec::{
     Area, Kind, LabelSpec, LabelValues, MetricSpec, Origin, Scale, SeriesBound, Stability, Unit,
@@ -67,6 +68,13 @@ pub enum Metric {
     PollInterval,
     AgentsStale,
     AgentsMissing,
+    // Push.
+    NotificationChannels,
+    NotificationAgents,
+    NotificationEvents,
+    NotificationReconnects,
+    NotificationRejections,
+    NotificationDisagreements,
     // Events, windows and store.
     Events,
     EventQueueDepth,
@@ -113,7 +121,13 @@ const COUNT: usize = Metric::ProcessThreads as usize + 1;
 pub static CATALOG: [MetricSpec; COUNT] = joined();
 
 const fn joined() -> [MetricSpec; COUNT] {
-    let areas = [agents::ROWS, pipeline::ROWS, delivery::ROWS, process::ROWS];
+    let areas = [
+        agents::ROWS,
+        pipeline::ROWS,
+        push::ROWS,
+        delivery::ROWS,
+        process::ROWS,
+    ];
     let mut rows = [agents::ROWS[0]; COUNT];
     let mut area = 0;
     let mut next = 0;

@@ -1,11 +1,12 @@
 //! Pushes at intervals, on a thread and a runtime of its own.
 //!
-//! The SDK's periodic reader would do with an asynchronous client what a test of ours showed it
-//! to do: export nothing and say nothing. This collects and sends by itself. A push takes one
-//! view and one gathering of the exporter's own counters, so it is never torn; it is given up
-//! when the next one is due. Whatever becomes of it is counted, and nobody waits for it.
+//! The SDK's periodic reader exports nothing with an asynchronous client and says nothing
+//! (opentelemetry-rust #3125), so this collects and sends by itself. A push takes one view and
+//! one gathering of the exporter's own counters, so it is never torn; it is given up when the
+//! next one is due. Whatever becomes of it is counted, and nobody waits for it.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -57,6 +58,9 @@ pub enum OtlpError {
     /// The HTTP client.
     #[error("cannot set up the HTTP client of the push")]
     Client(#[source] reqwest::Error),
+    /// The connection of gRPC.
+    #[error("cannot set up the connection to otlp.endpoint")]
+    Channel(#[source] tonic::transport::Error),
     /// The OTLP client.
     #[error("cannot set up the push to otlp.endpoint")]
     Exporter(#[source] ExporterBuildError),
@@ -181,7 +185,13 @@ impl Push {
             .name("otlp".to_owned())
             .spawn(move || {
                 if let Some(runtime) = &mut runtime.0 {
-                    runtime.block_on(sender.run(&sources, interval, stop));
+                    again_after_panics(
+                        || runtime.block_on(sender.run(&sources, interval, stop.clone())),
+                        || {
+                            sources.telemetry.export(ExportResult::Failed);
+                            tracing::error!(kind = "otlp", "a push panicked; this is a bug");
+                        },
+                    );
                 }
                 // Nobody waits any more only when the process ends.
                 let _ = ended.send(());
@@ -246,6 +256,8 @@ impl Sender {
 
     /// One push, counted and, if it failed, told.
     async fn push(&mut self, sources: &Sources, bound: Duration) {
+        // Until it has succeeded: after a panic there is no last push.
+        let failed_before = std::mem::replace(&mut self.failing, true);
         let slices = self.slices(sources);
         let sent = tokio::time::timeout(bound, self.send(slices)).await;
         let sent = sent.unwrap_or_else(|_| Err("no answer in time".to_owned()));
@@ -261,7 +273,7 @@ impl Sender {
             }
         };
         sources.telemetry.export(result);
-        let failed_before = std::mem::replace(&mut self.failing, result == ExportResult::Failed);
+        self.failing = result == ExportResult::Failed;
         if failed_before && !self.failing {
             tracing::info!("pushing by OTLP works again");
         }
@@ -352,6 +364,13 @@ impl Sender {
     }
 }
 
+/// Runs until it ends by itself: a push thread that died would be missed by nobody.
+fn again_after_panics(mut run: impl FnMut(), mut panicked: impl FnMut()) {
+    while catch_unwind(AssertUnwindSafe(&mut run)).is_err() {
+        panicked();
+    }
+}
+
 /// What the counters of a view stand at.
 fn counted(restored: &View) -> Counted {
     let mut view = restored.clone();
@@ -369,4 +388,22 @@ fn counted(restored: &View) -> Counted {
             Some(((family.metric, labels), number(&sample.value)?))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_and_the_next_push_is_tried() {
+        let (mut runs, mut told) = (0, 0);
+        again_after_panics(
+            || {
+                runs += 1;
+                assert!(runs > 2, "a panic of the test's own");
+            },
+            || told += 1,
+        );
+        assert_eq!((runs, told), (3, 2));
+    }
 }

@@ -10,19 +10,26 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use opentelemetry_http::{HttpClient, HttpError};
-use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
 use opentelemetry_otlp::{
     Compression, MetricExporter, Protocol, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
 use opentelemetry_sdk::metrics::Temporality;
 use secrecy::{ExposeSecret, SecretString};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::pump::OtlpError;
 use crate::config::{OtlpConfig, OtlpProtocol};
+
+/// While a request is under way the connection is tried this often, and given up if nothing
+/// comes back for this long: otherwise every push would run into a dead connection
+/// until the system gives it up, which takes a quarter of an hour.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_WAIT: Duration = Duration::from_secs(3);
 
 /// Why the last request got no answer. The OTLP client only says that there was a network error.
 #[derive(Debug, Clone, Default)]
@@ -73,11 +80,8 @@ pub(super) fn exporter(
             let mut builder = builder
                 .with_tonic()
                 .with_interceptor(Stamp(headers))
-                .with_endpoint(config.endpoint.as_str())
+                .with_channel(channel(config)?)
                 .with_timeout(timeout);
-            if config.endpoint.scheme() == "https" {
-                builder = builder.with_tls_config(tls(config));
-            }
             if let Some(compression) = compression {
                 builder = builder.with_compression(compression);
             }
@@ -93,6 +97,8 @@ fn client(config: &OtlpConfig) -> Result<reqwest::Client, OtlpError> {
         .referer(false)
         .retry(reqwest::retry::never())
         .no_proxy()
+        // A request that gets no answer takes its connection along; one of HTTP/2 would stay.
+        .http1_only()
         .timeout(config.timeout.to_duration())
         .tls_version_min(reqwest::tls::Version::TLS_1_2);
     if config.endpoint.scheme() == "http" {
@@ -108,6 +114,23 @@ fn client(config: &OtlpConfig) -> Result<reqwest::Client, OtlpError> {
         builder = builder.identity(identity.map_err(OtlpError::Certificate)?);
     }
     builder.build().map_err(OtlpError::Client)
+}
+
+/// A connection of gRPC outlives its requests: pings notice when the other side is gone.
+fn channel(config: &OtlpConfig) -> Result<Channel, OtlpError> {
+    let mut endpoint = Endpoint::from_shared(config.endpoint.to_string())
+        .map_err(OtlpError::Channel)?
+        .timeout(config.timeout.to_duration())
+        .connect_timeout(config.timeout.to_duration())
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_WAIT)
+        .keep_alive_while_idle(false);
+    if config.endpoint.scheme() == "https" {
+        endpoint = endpoint
+            .tls_config(tls(config))
+            .map_err(OtlpError::Channel)?;
+    }
+    Ok(endpoint.connect_lazy())
 }
 
 fn tls(config: &OtlpConfig) -> ClientTlsConfig {

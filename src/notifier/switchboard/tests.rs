@@ -54,7 +54,7 @@ impl World {
                         expires_at: None,
                     };
                     self.notifier
-                        .on_channel(slot, channel, Some(LIFE), self.now);
+                        .on_channel(slot, channel, Some(LIFE), 7, self.now);
                 }
                 Call::Subscribe(_, topics) => {
                     self.calls.push("subscribe");
@@ -271,7 +271,7 @@ fn a_revoked_token_costs_the_channel() {
     let (told, command) = world
         .notifier
         .on_text(socket, &system("token_revoked"), world.now);
-    assert_eq!(told, Told::TokenRevoked);
+    assert_eq!(told, Told::TokenRevoked(7));
     assert_eq!(command, Some(Command::Close(socket)));
     assert_eq!(world.live(), 0);
     assert_eq!(world.reconnects(ReconnectReason::Revoked), 1);
@@ -333,7 +333,7 @@ fn rejected_topics_are_counted_and_their_agents_are_not_covered() {
         connect_uri: ConnectUri::new("wss://x/"),
         expires_at: None,
     };
-    world.notifier.on_channel(slot, channel, None, world.now);
+    world.notifier.on_channel(slot, channel, None, 7, world.now);
     let (slot, Call::Subscribe(_, topics)) = world.notifier.next_call(world.now).unwrap() else {
         panic!("a subscription is due");
     };

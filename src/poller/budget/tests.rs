@@ -391,3 +391,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_restart_forgets_neither_the_silence_nor_the_minute() {
+    let mut before = Budget::new(10, 8);
+    let now = Monotonic(5_000);
+    for _ in 0..4 {
+        assert!(before.admit(Priority::Token, 1, now));
+        before.finished();
+    }
+    before.throttled(Millis::from_secs(30), 1, now);
+    let carried = before.carried(Monotonic(15_000));
+    assert_eq!(carried.sent, [(Millis::from_secs(10), 4)]);
+    assert!(carried.silence > Millis::from_secs(20));
+    let mut after = Budget::new(10, 8);
+    after.carry_on(&carried, Monotonic(0));
+    assert!(!after.admit(Priority::Token, 1, Monotonic(20_000)));
+    let spoken = Monotonic(0) + carried.silence;
+    for _ in 0..6 {
+        assert!(after.admit(Priority::Token, 1, spoken));
+        after.finished();
+    }
+    assert!(!after.admit(Priority::Token, 1, spoken), "ten a minute");
+    // What the run before sent leaves the minute when it would have.
+    assert!(after.admit(Priority::Token, 1, Monotonic(51_000)));
+    assert_eq!(after.carried(Monotonic(90_000)).silence, Millis::ZERO);
+}

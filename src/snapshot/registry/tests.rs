@@ -223,3 +223,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn scans_add_at_once_and_remove_after_two_complete_ones() {
+    let set = |range| ids(range).into_iter().collect::<BTreeSet<_>>();
+    let change = |joined, left| RegistryChange::Replaced {
+        joined: ids(joined),
+        left: ids(left),
+    };
+    let mut registry = Registry::new(REFRESH);
+    registry.fed_by_scans();
+    assert!(
+        !registry.due(at(1_000_000)),
+        "nobody lists without a reason"
+    );
+    assert_eq!(registry.scanned(&set(0..10), true), change(0..10, 0..0));
+    assert_eq!(registry.scanned(&set(2..12), true), change(10..12, 0..0));
+    assert_eq!(registry.len(), 12, "once may be an accident");
+    // Rows moved between its pages: it says who is there, not who is gone.
+    assert_eq!(registry.scanned(&set(1..12), false), change(0..0, 0..0));
+    assert_eq!(registry.scanned(&set(2..12), true), change(0..0, 0..1));
+    assert_eq!(registry.scanned(&set(2..12), true), change(0..0, 1..2));
+    assert_eq!(registry.scanned(&set(0..0), true), RegistryChange::Empty);
+    assert_eq!(registry.ids(), &set(2..12));
+    registry.request_soon(at(5));
+    assert!(registry.due(at(5)), "a rejected scan asks for a listing");
+}

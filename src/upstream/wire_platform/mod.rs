@@ -1,13 +1,13 @@
 //! Pure parsers of the public platform API (dialect `platform`): bytes of one answer or one frame
-//! in, domain values out. Queues, members, logins and errors are the same in both dialects and
-//! stand in [`super::wire_status`].
+//! in, the domain values of [`super::wire`] and [`super::channel`] out. Queues, members, logins and
+//! errors are the same in both dialects and stand in [`super::wire_status`].
 //!
 //! The same rules as there: a bad record is refused alone, a bad document is an error. And one
 //! more: expands are best effort, so an agent without one is `incomplete`, never offline.
 
-mod users; //         users with presence, routing status and open work
-mod work; //          what an agent has open
-mod details; //       routing statuses of the past
+mod users; // users with presence, routing status and open work
+mod work; //  what an agent has open
+mod details; // routing statuses of the past
 mod notifications; // channels, subscriptions, frames
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ async fn a_collector_that_hangs_or_is_gone_delays_nothing() {
     for protocol in PROTOCOLS {
         let sink = Sink::start().await;
         sink.behave(Behaviour::Hang);
-        let pushing = Pushing::start(&sink, protocol, view::small(), "interval: 100ms", &[]);
+        let pushing = Pushing::start(&sink, protocol, view::small(), "interval: 2s", &[]);
         sink.wait("a push is under way", |received| {
             (!received.is_empty()).then_some(())
         })

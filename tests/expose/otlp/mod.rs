@@ -3,6 +3,7 @@
 mod faults;
 mod same;
 mod sink;
+mod tls;
 mod translation;
 
 use std::collections::BTreeMap;

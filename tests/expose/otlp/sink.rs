@@ -20,8 +20,11 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, metric, number_data_point};
 use prost::Message as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 /// Nothing that is waited for takes longer.
 const BOUND: Duration = Duration::from_secs(60);
@@ -88,6 +91,11 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// A sink that speaks TLS, if it is given a certificate.
+    pub(crate) async fn start_with(tls: Option<Arc<ServerConfig>>) -> Self {
         let state = Arc::new(State {
             received: Mutex::new(Vec::new()),
             behaviour: Mutex::new(Behaviour::Take),
@@ -99,8 +107,8 @@ impl Sink {
             grpc: grpc.local_addr().unwrap(),
             state: Arc::clone(&state),
         };
-        tokio::spawn(serve(http, Arc::clone(&state), false));
-        tokio::spawn(serve(grpc, state, true));
+        tokio::spawn(serve(http, Arc::clone(&state), false, tls.clone()));
+        tokio::spawn(serve(grpc, state, true, tls));
         sink
     }
 
@@ -248,23 +256,44 @@ async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-async fn serve(listener: TcpListener, state: Arc<State>, grpc: bool) {
+async fn serve(
+    listener: TcpListener,
+    state: Arc<State>,
+    grpc: bool,
+    tls: Option<Arc<ServerConfig>>,
+) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let (io, state) = (TokioIo::new(stream), Arc::clone(&state));
-        let service = service_fn(move |request| answer(request, Arc::clone(&state), grpc));
+        let state = Arc::clone(&state);
+        let tls = tls.clone().map(TlsAcceptor::from);
         tokio::spawn(async move {
             // A client that goes away in the middle is none of our business.
-            if grpc {
-                let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                    .serve_connection(io, service)
-                    .await;
-            } else {
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(io, service)
-                    .await;
+            match tls {
+                None => serve_connection(stream, state, grpc).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve_connection(stream, state, grpc).await;
+                    }
+                }
             }
         });
+    }
+}
+
+async fn serve_connection<S>(stream: S, state: Arc<State>, grpc: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(stream);
+    let service = service_fn(move |request| answer(request, Arc::clone(&state), grpc));
+    if grpc {
+        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(io, service)
+            .await;
+    } else {
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(io, service)
+            .await;
     }
 }
 

@@ -88,6 +88,9 @@ pub(crate) enum Judged {
     /// Those without unknown time: the detection delay is below the shortest state, so what is
     /// estimated is right too.
     Known,
+    /// The same, where the platform does not date after-call work within an interaction: the two
+    /// together must be right, and each of them where there was none.
+    Dated,
 }
 
 /// What an audit found.
@@ -184,11 +187,23 @@ fn judge(findings: &mut Findings, row: &Row, truth: Option<&Truth>, judged: Judg
         return;
     };
     let whole = row.unknown == 0 && row.covered == WINDOW_MS;
-    if !(row.is_exact() || judged == Judged::Known && whole) {
+    if !(row.is_exact() || judged != Judged::Exact && whole) {
         return;
     }
     findings.compared += 1;
     findings.changing += usize::from(row.transitions > 0);
+    let dated = |[available, not_ready, on_call, wrap_up]: [i64; 4]| {
+        (available, not_ready, on_call + wrap_up)
+    };
+    let undated = row.states[3] + truth.states[3] > 0;
+    if judged == Judged::Dated && undated {
+        if dated(row.states) != dated(truth.states) {
+            findings
+                .wrong
+                .push(format!("{}\n  truth {truth:?}", row.says()));
+        }
+        return;
+    }
     if row.states != truth.states || row.transitions != truth.starts {
         findings
             .wrong

@@ -5,6 +5,7 @@ mod audit_tests; //             the audit notices what it is there for
 pub(crate) mod counters; //     time counters against the truth
 pub(crate) mod exporter; //     the exporter under test
 pub(crate) mod http; //         a client without opinions
+pub(crate) mod monitoring; //   a real Prometheus and a real Alertmanager
 pub(crate) mod organisation; // the simulated organisation
 #[path = "../../expose/otlp/sink.rs"]
 #[allow(dead_code, reason = "shared with the tests of the push")]
@@ -15,6 +16,9 @@ pub(crate) mod rotel; //        a real collector
 pub(crate) mod process; //      a child that cannot outlive its test
 pub(crate) mod wait; //         conditions with bounds
 
+#[path = "../../dashboards/queries.rs"]
+#[allow(dead_code, reason = "shared with the tests of the dashboards")]
+pub(crate) mod queries; //      what the dashboards ask
 #[path = "../../expose/parse.rs"]
 #[allow(dead_code, reason = "shared with the tests of the pages")]
 pub(crate) mod exposition; //   a parser of pages that shares nothing with the renderer

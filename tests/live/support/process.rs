@@ -43,6 +43,22 @@ impl Process {
         Self::start_program(name, BINARY, directory, arguments, environment)
     }
 
+    /// Starts a program that a Debian package of this name brings.
+    pub(crate) fn tool(
+        program: &'static str,
+        package: &str,
+        directory: &Path,
+        arguments: &[&str],
+    ) -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+        assert!(
+            found,
+            "this test needs {program} in PATH: apt-get install {package}"
+        );
+        Self::start_program(program, program, directory, arguments, &[])
+    }
+
     /// Starts another program in `directory`.
     pub(crate) fn start_program(
         name: &'static str,
@@ -166,7 +182,8 @@ fn read(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> 
     })
 }
 
-/// Addresses on lines that say `listening`, logfmt or JSON.
+/// Addresses on lines that say `listening` (or `Listening`, as Prometheus does once it knows its
+/// port), logfmt or JSON. Port 0 is a wish, not an address.
 fn addresses(output: &str) -> Vec<SocketAddr> {
     let field = |line: &str| {
         let after = line
@@ -175,11 +192,12 @@ fn addresses(output: &str) -> Vec<SocketAddr> {
             .1;
         let end = |c: char| c == ' ' || c == ',' || c == '}' || c == '"';
         let value = after.trim_start_matches('"').split(end).next()?;
-        value.parse().ok()
+        let address: Option<SocketAddr> = value.parse().ok();
+        address.filter(|address| address.port() != 0)
     };
     output
         .lines()
-        .filter(|line| line.contains("listening"))
+        .filter(|line| line.contains("listening") || line.contains("Listening"))
         .filter_map(field)
         .collect()
 }
@@ -188,7 +206,9 @@ fn addresses(output: &str) -> Vec<SocketAddr> {
 fn addresses_are_read_from_both_formats() {
     let output = "ts=2024-05-14T08:30:00.000Z level=info msg=listening address=127.0.0.1:4711\n\
                   address=127.0.0.1:1\n\
+                  msg=\"Start listening for connections\" address=127.0.0.1:0\n\
+                  msg=\"Listening on\" address=127.0.0.1:4713\n\
                   {\"level\":\"info\",\"msg\":\"listening\",\"address\":\"[::1]:4712\"}\n";
     let found: Vec<String> = addresses(output).iter().map(ToString::to_string).collect();
-    assert_eq!(found, ["127.0.0.1:4711", "[::1]:4712"]);
+    assert_eq!(found, ["127.0.0.1:4711", "127.0.0.1:4713", "[::1]:4712"]);
 }

@@ -5,6 +5,21 @@ use std::time::Duration;
 /// Between two looks: short beside every bound, long beside a look.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The same where a tenth of a second is a part of what is measured.
+const SHORT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Looks again and again for `span`, a fiftieth of a second apart.
+pub(crate) async fn look_for(span: Duration, mut look: impl AsyncFnMut()) {
+    let looking = async {
+        loop {
+            look().await;
+            tokio::time::sleep(SHORT_PAUSE).await;
+        }
+    };
+    // It never ends by itself.
+    let _ = tokio::time::timeout(span, looking).await;
+}
+
 /// Looks until `condition` gives a value; panics with `what` after `bound`.
 pub(crate) async fn wait_for<T>(
     what: &str,

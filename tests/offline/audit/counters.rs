@@ -134,19 +134,19 @@ pub(crate) fn conserved(
     if error > slack || error < -(slack + moved) {
         complaints.add("time not conserved", || {
             format!(
-                "off by {error} ms of {} ms, slack {slack}",
+                "off by {error} ms of {} ms, slack {slack}\n    {first:?}\n    {last:?}",
                 agents * elapsed
             )
         });
     }
-    let misled: i64 = truth.misled.iter().map(|s| s.1 - s.0).sum::<i64>() * agents
+    let untrue: i64 = truth.misled.iter().map(|s| s.1 - s.0).sum::<i64>() * agents
         + truth
             .misled_about
             .values()
             .flatten()
             .map(|s| s.1 - s.0)
             .sum::<i64>();
-    let unclear = slack + misled + estimated + last.debt + first.debt + last.held + first.held;
+    let unclear = slack + untrue + estimated + last.debt + first.debt + last.held + first.held;
     for state in 0..4 {
         let lived: i64 = truth
             .agents

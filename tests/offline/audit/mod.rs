@@ -19,12 +19,13 @@ pub(crate) mod truth;
 pub(crate) mod views;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use crate::harness::observe::{Observation, Observed, Observer};
 use counters::Counters;
 use requests::Requests;
 use rows::{Row, Tally};
-use truth::Truth;
+use truth::{Calm, Truth};
 use views::Views;
 
 /// What the auditor is told of the configuration: limits that the run must keep.
@@ -60,7 +61,8 @@ impl Complaints {
     pub(crate) fn assert_none(&self, run: &str) {
         let mut text = String::new();
         for (kind, (count, kept)) in &self.0 {
-            text += &format!("{kind}, {count} times:\n  {}\n", kept.join("\n  "));
+            let kept = kept.join("\n  ");
+            writeln!(text, "{kind}, {count} times:\n  {kept}").expect("a string takes any text");
         }
         assert!(text.is_empty(), "{run}\n{text}");
     }
@@ -85,7 +87,7 @@ impl Auditor {
     }
 
     /// What can be judged only once everything is known.
-    pub(crate) fn finish(&mut self, rows: &[Row], truth: &mut Truth, calm: (i64, i64)) -> Tally {
+    pub(crate) fn finish(&mut self, rows: &[Row], truth: &mut Truth, calm: &Calm) -> Tally {
         self.views.finish(truth);
         let window = self.views.window();
         let tally = rows::judge(rows, truth, window, calm, &mut self.complaints);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use genesys_cloud_exporter::model::window::WindowRow;
 
 use super::Complaints;
-use super::truth::{Four, Truth};
+use super::truth::{Calm, Four, Truth};
 
 /// A row in plain milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +60,12 @@ pub(crate) struct Tally {
     pub(crate) estimated: i64,
 }
 
-/// Judges all rows. Windows within `[calm_from, calm_to)` must all be there, whole and exact.
+/// Judges all rows. Windows in `calm` must all be there, and whole.
 pub(crate) fn judge(
     rows: &[Row],
     truth: &Truth,
     window: i64,
-    (calm_from, calm_to): (i64, i64),
+    calm: &Calm,
     complaints: &mut Complaints,
 ) -> Tally {
     let mut tally = Tally::default();
@@ -88,12 +88,13 @@ pub(crate) fn judge(
         } else {
             against_truth(row, truth, window, &mut tally, complaints);
         }
-        if row.start >= calm_from && row.end <= calm_to && (row.unknown > 0 || row.covered < window)
-        {
+        let judged = row.start >= calm.from && row.end <= calm.to;
+        let quick = || truth.is_hurried(&row.user, (row.start, row.end), calm);
+        if judged && (row.covered < window || row.unknown > 0 && !quick()) {
             complaints.add("not whole in calm", || format!("{row:?}"));
         }
     }
-    missing(&seen, truth, window, (calm_from, calm_to), complaints);
+    missing(&seen, truth, window, calm, complaints);
     tally
 }
 
@@ -148,9 +149,10 @@ fn missing(
     seen: &BTreeSet<(&String, i64)>,
     truth: &Truth,
     window: i64,
-    (from, to): (i64, i64),
+    calm: &Calm,
     complaints: &mut Complaints,
 ) {
+    let (from, to) = (calm.from, calm.to);
     let first = from.div_euclid(window) * window + if from % window == 0 { 0 } else { window };
     let rows: BTreeMap<&String, BTreeSet<i64>> =
         seen.iter()
@@ -166,7 +168,9 @@ fn missing(
             .filter(|user| !truth.left.contains(*user))
         {
             let (lived, _) = truth.lived(user, start, start + window).expect("they live");
-            let idle = lived[1] == window;
+            // Seen with one entry only, somebody may have been busy unseen.
+            let unseen = if calm.history == 1 { calm.delay } else { 0 };
+            let idle = window - lived[1] <= unseen;
             let there = rows.get(user).is_some_and(|rows| rows.contains(&start));
             if !idle && !there {
                 complaints.add("missing", || format!("{user} at {start}: {lived:?}"));

@@ -12,6 +12,17 @@ pub(crate) type Four = [i64; 4];
 /// One agent's past: start and state (0 to 3) of each segment, rising.
 pub(crate) type Past = Vec<(i64, usize)>;
 
+/// The part of a run in which everything must be known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Calm {
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    /// From a change to the answer that tells it, at most.
+    pub(crate) delay: i64,
+    /// Entries of an answer.
+    pub(crate) history: usize,
+}
+
 /// Everyone's past.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Truth {
@@ -89,6 +100,20 @@ impl Truth {
         let position = past.binary_search_by_key(&at, |(start, _)| *start).ok()?;
         let end = past.get(position + 1).map_or(i64::MAX, |next| next.0);
         Some((past[position].1, end))
+    }
+
+    /// Whether an agent is too quick to be followed around `[from, to)`: as many starts as an
+    /// answer has entries lie within what it can take from one answer to the next.
+    pub(crate) fn is_hurried(&self, user: &str, (from, to): (i64, i64), calm: &Calm) -> bool {
+        let Some(past) = self.agents.get(user) else {
+            return false;
+        };
+        let first = past.partition_point(|(at, _)| *at < from - calm.delay);
+        let last = past.partition_point(|(at, _)| *at < to + calm.delay);
+        // With one entry it takes two starts: away and back again.
+        let run = calm.history.max(2);
+        let run_within = |run: &[(i64, usize)]| run[run.len() - 1].0 - run[0].0 <= calm.delay;
+        past[first..last].windows(run).any(run_within)
     }
 
     /// Whether somebody was told untruths that concern this.

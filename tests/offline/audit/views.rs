@@ -12,8 +12,14 @@ use super::truth::Truth;
 use super::{Complaints, Terms};
 use crate::harness::observe::{Observation, Observed};
 
-/// Answers and snapshots remembered: those between two views, and some before.
-const REMEMBERED: usize = 6;
+/// Snapshots remembered beside those since the last view.
+const REMEMBERED: usize = 2;
+
+/// Answers about one agent remembered before those older than the last view are let go of.
+const NAMED_MAX: usize = 64;
+
+/// No answer is longer under way.
+const WAY_MAX: i64 = 30_000;
 
 /// The platform's clock is known to a second or so; what depends on it may be late by this.
 const CLOCK_SLACK: i64 = 5_000;
@@ -32,13 +38,20 @@ struct Told {
 
 struct Snapshot {
     at: i64,
-    records: BTreeMap<String, (String, usize)>,
+    /// By agent; a broken snapshot may have several of one.
+    records: BTreeMap<String, Vec<(String, usize)>>,
+}
+
+impl Snapshot {
+    fn told(&self, user: &str) -> impl Iterator<Item = &(String, usize)> {
+        self.records.get(user).into_iter().flatten()
+    }
 }
 
 #[derive(Default)]
 struct Person {
     told: BTreeMap<i64, Told>,
-    named: VecDeque<i64>,
+    named: Vec<i64>,
 }
 
 pub(crate) struct Views {
@@ -49,6 +62,16 @@ pub(crate) struct Views {
     /// When the view under way was built: true time, platform time.
     built: (i64, i64),
     last: Option<(i64, Arc<View>)>,
+    /// Furthest that the platform's clock has ever stood.
+    furthest: i64,
+    /// Of the platform's clock from true time.
+    offset: i64,
+    /// An answer has told the platform's clock since the exporter started, or slept.
+    clock_known: bool,
+    /// The same when the view under way was built.
+    age_known: bool,
+    /// And the one before.
+    last_age_known: bool,
     pub(crate) published: usize,
     pub(crate) moves: usize,
     pub(crate) refused_snapshots: usize,
@@ -73,6 +96,11 @@ impl Views {
             pages: (Vec::new(), 0),
             built: (0, 0),
             last: None,
+            furthest: 0,
+            offset: 0,
+            clock_known: false,
+            age_known: false,
+            last_age_known: false,
             published: 0,
             moves: 0,
             refused_snapshots: 0,
@@ -93,7 +121,17 @@ impl Views {
     }
 
     pub(crate) fn observe(&mut self, observed: &Observed, complaints: &mut Complaints) {
+        self.furthest = self.furthest.max(observed.platform);
+        let offset = observed.platform - observed.at;
+        self.clock_known &= offset == self.offset;
+        self.offset = offset;
+        if let Observation::Answered { raw, reached, .. } = &observed.what {
+            // An answer from before the platform's clock was stepped tells nothing.
+            let way = observed.platform - reached;
+            self.clock_known |= raw.status.is_some() && (0..WAY_MAX).contains(&way);
+        }
         match &observed.what {
+            Observation::Started | Observation::Slept => self.clock_known = false,
             Observation::Answered {
                 path, reached, raw, ..
             } if raw.status == Some(200) => {
@@ -103,12 +141,13 @@ impl Views {
                     self.page(observed.at, page, &raw.body);
                 }
             }
-            Observation::Built => self.built = (observed.at, observed.platform),
+            Observation::Built => {
+                self.built = (observed.at, observed.platform);
+                self.age_known = self.clock_known;
+            }
             Observation::Published(view) => self.published(view, complaints),
-            Observation::Closed { user, until }
-                if *until > observed.platform + self.terms.window =>
-            {
-                let ahead = until - observed.platform;
+            Observation::Closed { user, until } if *until > self.furthest + self.terms.window => {
+                let ahead = until - self.furthest;
                 complaints.add("closed early", || {
                     format!("{user} until {until}, {ahead} ms ahead of the platform's clock")
                 });
@@ -128,9 +167,10 @@ impl Views {
                 told.current_at = told.current_at.max(reached);
             }
         }
-        person.named.push_back(at);
-        if person.named.len() > REMEMBERED {
-            person.named.pop_front();
+        person.named.push(at);
+        if person.named.len() > NAMED_MAX {
+            let since = self.last.as_ref().map_or(0, |(since, _)| *since);
+            person.named.retain(|at| *at >= since);
         }
     }
 
@@ -146,10 +186,11 @@ impl Views {
         if total.is_some_and(|total| self.pages.1 < total) {
             return;
         }
-        let records: BTreeMap<String, (String, usize)> = std::mem::take(&mut self.pages.0)
-            .into_iter()
-            .map(|record| (record.user, (record.presence, record.state)))
-            .collect();
+        let mut records: BTreeMap<String, Vec<(String, usize)>> = BTreeMap::new();
+        for record in std::mem::take(&mut self.pages.0) {
+            let of_user = records.entry(record.user).or_default();
+            of_user.push((record.presence, record.state));
+        }
         let registered = self.last().map_or(0, |view| view.health.registry_agents);
         if (records.len() as u64) * 10 < registered * 9 {
             // Whatever it says, nothing may follow from it.
@@ -157,7 +198,8 @@ impl Views {
             return;
         }
         self.snapshots.push_back(Snapshot { at, records });
-        if self.snapshots.len() > REMEMBERED {
+        let since = self.last.as_ref().map_or(0, |(since, _)| *since);
+        while self.snapshots.len() > REMEMBERED && self.snapshots[REMEMBERED].at < since {
             self.snapshots.pop_front();
         }
     }
@@ -187,6 +229,7 @@ impl Views {
             }
         }
         self.last = Some((self.built.0, Arc::clone(view)));
+        self.last_age_known = self.age_known;
     }
 
     /// Unknown after `stale_after` without confirmation, and not before.
@@ -196,12 +239,13 @@ impl Views {
         };
         let age = self.built.1 - confirmed.0;
         let (stale, limit) = (agent.stale, self.terms.stale_after);
-        if stale && age <= limit - CLOCK_SLACK || !stale && age > limit + CLOCK_SLACK {
+        let wrong = stale && age <= limit - CLOCK_SLACK || !stale && age > limit + CLOCK_SLACK;
+        if wrong && self.age_known {
             complaints.add("wrong age", || {
                 format!("stale: {stale} at an age of {age} ms: {agent:?}")
             });
         }
-        if confirmed.0 > self.built.1 + CLOCK_SLACK {
+        if confirmed.0 > self.furthest + CLOCK_SLACK {
             complaints.add("confirmed ahead", || format!("by {} ms: {agent:?}", -age));
         }
         if stale && number(agent.state) != UNRECOGNISED {
@@ -219,7 +263,7 @@ impl Views {
         let user = agent.user_id.as_str();
         let state = number(agent.state);
         let Some(entered) = agent.entered_at else {
-            let said = |s: &Snapshot| s.records.get(user).is_some_and(|r| r.1 == state);
+            let said = |s: &Snapshot| s.told(user).any(|(_, told)| *told == state);
             let known = self.until_built().any(said);
             if !known && !agent.stale {
                 complaints.add("state without evidence", || format!("{agent:?}"));
@@ -240,7 +284,9 @@ impl Views {
         let confirmed = self.snapshots.iter().any(|s| between(&s.at));
         // One segment may age, and come back by a snapshot that confirms it.
         let same = before.is_some_and(|b| b.entered_at == Some(entered));
-        let returned = same && before.is_some_and(|b| b.stale) && confirmed;
+        // What is known of the age is a guess before the platform's clock is known.
+        let guessed = !self.age_known || !self.last_age_known;
+        let returned = same && before.is_some_and(|b| b.stale) && (confirmed || guessed);
         let aged = same && agent.stale;
         if !(named || returned || aged || before.is_none()) {
             complaints.add("moved without an answer", || {
@@ -257,7 +303,7 @@ impl Views {
     ) {
         let user = agent.user_id.as_str();
         let shown = agent.presence.wire();
-        let told = |s: &Snapshot| s.records.get(user).is_some_and(|r| r.0 == shown);
+        let told = |s: &Snapshot| s.told(user).any(|(presence, _)| presence == shown);
         let nobody_knows = before.is_none() && shown == "Unknown";
         // A restart shows what was kept, which the auditor saw long ago.
         if !nobody_knows && before.is_some() && !self.until_built().any(told) {

@@ -35,6 +35,8 @@ pub(crate) enum Observation {
     Started,
     /// It stopped, or crashed.
     Ended,
+    /// The machine begins to sleep: its monotonic clock stands still.
+    Slept,
     /// A request went out.
     Sent { id: u64, path: String },
     /// It was answered, or failed. `reached`: the platform's clock when the request reached it.

@@ -27,7 +27,7 @@ pub(crate) enum Keeping {
 }
 
 /// What goes wrong outside the platform's own plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Upset {
     /// The exporter dies; another starts so much later.
     Crash { down: i64 },
@@ -129,7 +129,7 @@ impl Options {
     /// The configuration, read as the exporter reads its file.
     pub(crate) fn config(&self) -> Config {
         let text = format!(
-            "source: {{ name: sim, client_id: demo, api_url: 'http://127.0.0.1:1', login_url: \
+            "source: {{ name: sim, dialect: status, client_id: demo, api_url: 'http://127.0.0.1:1', login_url: \
              'http://127.0.0.1:1' }}\nbudget: {{ requests_per_minute: {} }}\n{}\n",
             self.requests_per_minute, self.settings
         );

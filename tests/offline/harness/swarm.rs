@@ -63,7 +63,7 @@ pub(crate) fn draw(seed: u64, agents: u32, faulty: i64) -> Options {
     let mut options = Options {
         origin: ORIGIN + Millis(random.random_range(0..24) * HOUR),
         faulty,
-        calm: RECOVERY + 25 * MINUTE,
+        calm: RECOVERY + 30 * MINUTE,
         history: *[1, 3, 3, 10].choose(&mut random).unwrap(),
         statuses_page: *[None, None, Some(agents.div_ceil(3))]
             .choose(&mut random)
@@ -87,7 +87,7 @@ pub(crate) fn draw(seed: u64, agents: u32, faulty: i64) -> Options {
 /// The same for a day of a large organisation, as it comes: only what goes wrong is drawn.
 pub(crate) fn draw_day(seed: u64, agents: u32) -> Options {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let calm = RECOVERY + 25 * MINUTE;
+    let calm = RECOVERY + 30 * MINUTE;
     let mut options = Options {
         faulty: 24 * HOUR - calm,
         ..Options::calm(OrgSpec::new(agents, 20, seed), calm)

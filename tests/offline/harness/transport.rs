@@ -59,7 +59,7 @@ pub(crate) fn nothing(failure: TransportFailure, takes: i64) -> Arrival {
 }
 
 /// What the client makes of an answer that has `patience` left.
-pub(crate) fn arrive(endpoint: Endpoint, response: SimResponse, patience: i64) -> Arrival {
+pub(crate) fn arrive(endpoint: Endpoint, response: &SimResponse, patience: i64) -> Arrival {
     let success = (200..300).contains(&response.status);
     let drips = response.body.len() as i64 / DRIP_BYTES * DRIP_PAUSE;
     let takes = match response.delivery {
@@ -90,7 +90,7 @@ pub(crate) fn arrive(endpoint: Endpoint, response: SimResponse, patience: i64) -
     };
     let result = Ok(Response {
         status: response.status,
-        headers: Headers::read(&headers(&response)),
+        headers: Headers::read(&headers(response)),
         body,
     });
     Arrival {

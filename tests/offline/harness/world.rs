@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use genesys_cloud_exporter::config::Config;
 use genesys_cloud_exporter::effect::{Append, Effect};
 use genesys_cloud_exporter::model::event::JournalRecord;
-use genesys_cloud_exporter::model::time::{Millis, Monotonic, Now, UnixMillis};
+use genesys_cloud_exporter::model::time::{Monotonic, Now, UnixMillis};
 use genesys_cloud_exporter::model::window::WindowRow;
 use genesys_cloud_exporter::pipeline::Pipeline;
 use genesys_cloud_exporter::simulator::exchange::SimRequest;
@@ -43,7 +43,7 @@ struct Flight {
 
 enum Event {
     Reach(Flight),
-    Arrive(Flight, i64, Arrival),
+    Arrive(Box<(Flight, i64, Arrival)>),
     Durable(u64, Append),
     Upset(Upset),
     Start { clean: bool },
@@ -204,7 +204,10 @@ impl<'o> World<'o> {
         }
         match event {
             Event::Reach(flight) => self.reach(flight),
-            Event::Arrive(flight, reached, arrival) => self.arrive(&flight, reached, arrival),
+            Event::Arrive(arrived) => {
+                let (flight, reached, arrival) = *arrived;
+                self.arrive(&flight, reached, arrival);
+            }
             Event::Durable(life, append) => self.durable(life, &append),
             Event::Upset(upset) => self.upset(upset),
             Event::Start { clean } => self.start(clean),
@@ -287,6 +290,9 @@ impl<'o> World<'o> {
             }
             Effect::Publish(view) => self.observe(Observation::Published(view)),
             Effect::Measure(_) => {}
+            Effect::OpenSocket { .. } | Effect::PingSocket(_) | Effect::CloseSocket(_) => {
+                unreachable!("dialect status has no push")
+            }
             Effect::Notice(notice) => self.observe(Observation::Said {
                 kind: notice.kind,
                 message: notice.message,
@@ -307,13 +313,13 @@ impl<'o> World<'o> {
                 None => transport::nothing(TransportFailure::NoToken, 0),
                 Some(request) => {
                     let response = self.platform.handle(&request, UnixMillis(self.now));
-                    transport::arrive(endpoint, response, patience)
+                    transport::arrive(endpoint, &response, patience)
                 }
             }
         };
         let way = self.random.random_range(self.options.latency.clone());
         let at = self.now + arrival.takes + way;
-        self.at(at, Event::Arrive(flight, reached, arrival));
+        self.at(at, Event::Arrive(Box::new((flight, reached, arrival))));
     }
 
     fn arrive(&mut self, flight: &Flight, reached: i64, arrival: Arrival) {
@@ -339,7 +345,8 @@ impl<'o> World<'o> {
 
     fn say_answered(&mut self, flight: &Flight, reached: i64, raw: Raw) {
         let path = flight.request.path_and_query();
-        let line = format!("< {} {:?} {path}", flight.id.0, raw.status);
+        let body = String::from_utf8_lossy(if self.log.is_some() { &raw.body } else { b"" });
+        let line = format!("< {} {:?} {path} {body}", flight.id.0, raw.status);
         self.digest(&line);
         self.observe(Observation::Answered {
             id: flight.id.0,
@@ -418,6 +425,7 @@ impl<'o> World<'o> {
                 if let Some(life) = self.life.as_mut() {
                     life.zero += lasts;
                 }
+                self.observe(Observation::Slept);
             }
             Upset::Join { agents } => self.change_registry(&format!(r#"{{"add":{agents}}}"#)),
             Upset::Leave { agents } => {
@@ -482,10 +490,5 @@ impl<'o> World<'o> {
         if let Some(log) = &mut self.log {
             writeln!(log, "{} {line}", self.now).expect("a string takes any text");
         }
-    }
-
-    /// A span from the origin on, as the machine's configuration has it.
-    pub(crate) fn setting(&self, of: impl Fn(&Config) -> Millis) -> i64 {
-        of(&self.config).0
     }
 }

@@ -1,10 +1,8 @@
-//! What is counted of push: every field is a metric of the catalog.
+//! What is counted of push (platform-api.md §3): every field is a metric of the catalog.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-
-use crate::upstream::channel::{RejectionReason, SocketEnd, TopicClass};
 
 /// Where a channel is in its life: the values of the label `state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -81,19 +79,11 @@ impl ReconnectReason {
             Self::Failed => "failed",
         }
     }
-
-    /// The reason for the end of a socket that was open.
-    pub(super) const fn of(end: SocketEnd) -> Self {
-        match end {
-            SocketEnd::Closed => Self::Closed,
-            _ => Self::Broken,
-        }
-    }
 }
 
 /// Push about itself.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct NotifierView {
+pub struct PushView {
     /// Channels by state; empty if push is off.
     pub channels: BTreeMap<ChannelState, u64>,
     /// Agents whose every change comes by push at this moment.
@@ -106,18 +96,6 @@ pub struct NotifierView {
     pub reconnects: BTreeMap<ReconnectReason, u64>,
     /// Topics that the platform refused, by reason; each answer counts.
     pub rejections: BTreeMap<&'static str, u64>,
-}
-
-impl NotifierView {
-    /// Every label value present, at zero.
-    pub(super) fn new() -> Self {
-        Self {
-            events: TopicClass::ALL.map(|class| (class.label(), 0)).into(),
-            reconnects: ReconnectReason::ALL.map(|reason| (reason, 0)).into(),
-            rejections: RejectionReason::ALL
-                .map(|reason| (reason.label(), 0))
-                .into(),
-            ..Self::default()
-        }
-    }
+    /// Changes that a scan told and push, which should have, did not.
+    pub disagreements: u64,
 }

@@ -1,0 +1,166 @@
+//! Which dialect is spoken, and how large its pages are: whole pipelines, answered by hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::config;
+use crate::model::time::UnixMillis;
+use crate::upstream::request::RequestId;
+use crate::upstream::response::{Answer, Headers};
+
+/// A pipeline, and who answers it.
+struct Run {
+    pipeline: Pipeline,
+    now: i64,
+    open: Vec<(RequestId, ApiRequest)>,
+}
+
+impl Run {
+    fn new(dialect: &str) -> Self {
+        let text = format!(
+            "source: {{ dialect: {dialect}, client_id: demo, api_url: 'http://127.0.0.1:1', \
+             login_url: 'http://127.0.0.1:1' }}\n"
+        );
+        let environment: BTreeMap<String, String> =
+            [("GENESYSCLOUD_CLIENT_SECRET".to_owned(), "demo".to_owned())].into();
+        let loaded = config::parse(&Arc::from("dialect.yml"), &text, &environment, &[]).unwrap();
+        let pipeline = Pipeline::new(loaded.config.pipeline, &[], now(0)).unwrap();
+        let mut run = Self {
+            pipeline,
+            now: 0,
+            open: Vec::new(),
+        };
+        run.pass(0);
+        run.answer(&ApiRequest::Login, 200, "{\"expires_in\":86400}");
+        run
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            if let Effect::Request { id, request, .. } = effect {
+                self.open.push((id, request));
+            }
+        }
+    }
+
+    fn pass(&mut self, millis: i64) {
+        self.now += millis;
+        let effects = self.pipeline.on_due(now(self.now));
+        self.take(effects);
+    }
+
+    /// Answers a request that must be open.
+    fn answer(&mut self, request: &ApiRequest, status: u16, body: &'static str) {
+        let position = self.open.iter().position(|(_, open)| open == request);
+        let position = position.unwrap_or_else(|| panic!("no {request:?} in {:?}", self.open));
+        let (id, _) = self.open.remove(position);
+        let sent_at = now(self.now);
+        self.now += 20;
+        let answer = Answer {
+            id,
+            sent_at,
+            received_at: now(self.now),
+            result: Ok(Response {
+                status,
+                headers: Headers::default(),
+                body: Bytes::from_static(body.as_bytes()),
+            }),
+        };
+        let effects = self.pipeline.on_answer(&answer, now(self.now));
+        self.take(effects);
+    }
+
+    fn scans(&self) -> Vec<&ApiRequest> {
+        let scan = |request: &ApiRequest| {
+            matches!(
+                request,
+                ApiRequest::UsersScan { .. } | ApiRequest::Statuses { .. }
+            )
+        };
+        let open = self.open.iter().map(|(_, request)| request);
+        open.filter(|request| scan(request)).collect()
+    }
+}
+
+fn now(millis: i64) -> Now {
+    Now {
+        wall: UnixMillis(1_715_675_400_000 + millis),
+        mono: Monotonic(millis),
+    }
+}
+
+const PROBE: ApiRequest = ApiRequest::Statuses { page: 1 };
+
+fn scan(size: u32) -> ApiRequest {
+    ApiRequest::UsersScan { page: 1, size }
+}
+
+#[test]
+fn a_404_means_platform_and_a_snapshot_means_status() {
+    let mut run = Run::new("auto");
+    assert_eq!(run.scans(), [&PROBE]);
+    run.answer(&PROBE, 404, "{\"code\":\"not.found\",\"status\":404}");
+    assert_eq!(run.scans(), [&scan(500)], "{:?}", run.open);
+
+    let mut run = Run::new("auto");
+    run.answer(&PROBE, 200, "[]");
+    assert!(
+        run.scans().is_empty(),
+        "without a registry nothing is judged"
+    );
+    let users = ApiRequest::Users { page: 1 };
+    assert!(
+        run.open.iter().any(|(_, open)| *open == users),
+        "{:?}",
+        run.open
+    );
+
+    let mut run = Run::new("auto");
+    run.answer(
+        &PROBE,
+        403,
+        "{\"code\":\"missing.permissions\",\"status\":403}",
+    );
+    assert!(run.pipeline.spoken == Some(Spoken::Status));
+}
+
+#[test]
+fn an_answer_that_tells_nothing_is_asked_for_again() {
+    let mut run = Run::new("auto");
+    run.answer(&PROBE, 200, "<html>maintenance</html>");
+    assert!(run.scans().is_empty());
+    run.pass(PROBE_RETRY.0 - 1_000);
+    assert!(run.scans().is_empty(), "not at once");
+    run.pass(2_000);
+    assert_eq!(run.scans(), [&PROBE]);
+    run.answer(&PROBE, 404, "");
+    assert_eq!(run.scans(), [&scan(500)]);
+}
+
+#[test]
+fn a_dialect_that_is_configured_is_not_asked_for() {
+    let run = Run::new("platform");
+    assert_eq!(run.scans(), [&scan(500)]);
+    assert_eq!(run.pipeline.config.cache_age, Millis::ZERO);
+    let run = Run::new("status");
+    assert!(run.scans().is_empty());
+}
+
+#[test]
+fn pages_shrink_until_the_platform_takes_them() {
+    let mut run = Run::new("platform");
+    for (refused, then) in [(500, 200), (200, 100), (100, 25)] {
+        run.answer(&scan(refused), 400, "{\"code\":\"bad.request\"}");
+        run.pass(1);
+        assert_eq!(run.scans(), [&scan(then)], "{:?}", run.open);
+    }
+    let failed = |run: &Run| run.pipeline.breaker.trips();
+    assert_eq!(failed(&run), 0);
+    // The platform's own default is refused too: that is not for the size of the page.
+    run.answer(&scan(25), 400, "{\"code\":\"bad.request\"}");
+    run.pass(1);
+    assert!(run.scans().is_empty(), "{:?}", run.open);
+}

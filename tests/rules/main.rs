@@ -1,0 +1,12 @@
+//! Rules, their tests, runbooks and the Alertmanager example: what promtool and amtool say, and
+//! what they do not look at.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod agreement; // with the catalog, the runbooks, the dashboards, each other
+mod compose; //   the compose stack, without an engine
+mod files; //     the shipped files, parsed
+#[path = "../dashboards/queries.rs"]
+#[allow(dead_code, reason = "shared with the tests of the dashboards")]
+mod queries; //   names in expressions
+mod tools; //     promtool and amtool
