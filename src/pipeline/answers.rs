@@ -250,6 +250,7 @@ impl Pipeline {
             Task::OpenInteractions(user) => self.on_open_interactions(&user, &response.body, now),
             Task::Direct(user) => self.on_direct(&user, response, answer, now),
             Task::Probe => self.on_probe(response, now),
+            Task::Backfill => self.on_details(&response.body, answer.received_at.wall, now),
             Task::OpenChannel(slot) => {
                 self.on_channel(slot, flight.generation, &response.body, now)
             }
@@ -276,6 +277,7 @@ impl Pipeline {
                 self.finish_divergence(now);
             }
             Task::Probe => self.probe_failed(failure, now),
+            Task::Backfill => self.backfill_failed(failure, now),
             Task::OpenChannel(slot) | Task::Subscribe(slot) => {
                 self.push_failed(*slot, failure, now);
             }

@@ -15,6 +15,7 @@
 //! | `commit` | when what changed is made durable and shown |
 
 mod answers;
+mod backfill;
 mod commit;
 mod dialect;
 mod directory;
@@ -40,6 +41,7 @@ use crate::snapshot::{Delta, Registry, Scan};
 use crate::upstream::request::{ApiRequest, RequestId};
 use crate::upstream::response::Answer;
 
+use self::backfill::Backfill;
 use self::dialect::Spoken;
 use self::directory::DirectoryLoad;
 use self::push::Push;
@@ -60,6 +62,7 @@ enum Task {
     Sample(UserId),
     OpenInteractions(UserId),
     Direct(UserId),
+    Backfill,
     OpenChannel(usize),
     Subscribe(usize),
 }
@@ -142,6 +145,7 @@ pub struct Pipeline {
     divergence_rounds: u64,
     suspects: VecDeque<UserId>,
     direct: VecDeque<UserId>,
+    backfill: Backfill,
 
     health: Health,
     notices: Vec<Effect>,
@@ -210,6 +214,7 @@ impl Pipeline {
             divergence_rounds: 0,
             suspects: VecDeque::new(),
             direct: VecDeque::new(),
+            backfill: Backfill::default(),
             health,
             notices: Vec::new(),
             commit_at: None,
@@ -264,6 +269,7 @@ impl Pipeline {
                 consider(self.registry.next_due());
             }
             consider(self.directory.due());
+            consider(self.backfill.due());
             if self.health.accepted_at.is_some() && !self.reconciler.divergence.is_running() {
                 consider(Some(self.divergence_due));
             }

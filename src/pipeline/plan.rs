@@ -43,6 +43,7 @@ impl Pipeline {
         if self.spoken.is_some_and(|spoken| !spoken.scan_confirms()) {
             self.plan_joins(JoinClass::Oldest, Priority::Oldest, now, effects);
         }
+        self.plan_backfill(now, effects);
     }
 
     pub(super) fn append_overdue(&self, now: Monotonic) -> bool {
@@ -217,6 +218,7 @@ impl Pipeline {
             | Task::Registry
             | Task::Queues
             | Task::Members
+            | Task::Backfill
             | Task::OpenChannel(_)
             | Task::Subscribe(_) => {
                 unreachable!("not a check; asked at {}", now.mono.0)

@@ -202,6 +202,7 @@ impl Pipeline {
             .on_snapshot(&judgement.records, at, answer.received_at.wall);
         effects.push(phase(Phase::Reconcile, (self.stopwatch)() - validated));
         self.queue_suspects(now);
+        self.collect_holes(now);
         self.joining_since = Some(now.mono);
         self.touch(now);
     }

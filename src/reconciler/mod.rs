@@ -11,6 +11,7 @@ pub mod closing;
 pub mod divergence;
 pub mod emit;
 pub mod evidence;
+pub mod holes;
 pub mod joins;
 pub mod membership;
 pub mod platform;

@@ -18,9 +18,9 @@ use super::accrual::{self, Ledger};
 use super::agent::{Agent, BulkFact, Membership};
 use super::divergence::Divergence;
 use super::evidence::{Evidence, Verdict, apply};
+use super::holes::Hole;
 use super::joins::{JoinClass, Joins};
 use super::membership::{Directory, QueueFilter};
-use super::stuck::StuckRule;
 use super::volatility::{Change, VolatilityRule};
 
 /// How often each pair of states followed one another.
@@ -60,6 +60,7 @@ pub struct Reconciler {
     pub(super) cycle: u64,
     pub(super) joins: Joins,
     pub(super) changes: Changes,
+    pub(super) holes: Vec<(UserId, Hole)>,
     /// Divergence validation.
     pub divergence: Divergence,
 }
@@ -85,6 +86,7 @@ impl Reconciler {
             cycle: 0,
             joins: Joins::default(),
             changes: Changes::default(),
+            holes: Vec::new(),
             divergence: Divergence::default(),
             config,
         }
@@ -402,6 +404,7 @@ impl Reconciler {
             agent.stuck.stuck = false;
         }
         self.changes.agents.insert(user.clone());
+        self.note_holes(user, &applied.added);
         self.emit(user, &applied);
         applied.verdict
     }
@@ -441,41 +444,6 @@ impl Reconciler {
             transitions: self.config.volatile_transitions,
             within: self.config.volatile_within,
             settle_cycles: self.config.settle_cycles,
-        }
-    }
-
-    /// The rule for stuck calls.
-    pub fn stuck_rule(&self) -> StuckRule {
-        StuckRule {
-            after: self.config.stuck_after,
-            recheck: self.config.stuck_recheck,
-        }
-    }
-
-    /// Agents whose stuck check is due, by the platform's clock.
-    pub fn suspects(&self, at: UnixMillis) -> Vec<UserId> {
-        let rule = self.stuck_rule();
-        self.agents
-            .iter()
-            .filter(|(_, agent)| rule.is_due(agent, at))
-            .map(|(user, _)| user.clone())
-            .collect()
-    }
-
-    /// A stuck check of this agent is under way.
-    pub fn stuck_asked(&mut self, user: &UserId, at: UnixMillis) {
-        if let Some(agent) = self.agents.get_mut(user) {
-            agent.stuck.asked_at = Some(at);
-        }
-    }
-
-    /// What a stuck check found.
-    pub fn set_stuck(&mut self, user: &UserId, stuck: bool) {
-        if let Some(agent) = self.agents.get_mut(user) {
-            agent.stuck.stuck = stuck
-                && agent
-                    .current()
-                    .is_some_and(|held| held.state == RoutingState::OnCall);
         }
     }
 

@@ -3,6 +3,8 @@
 //! invented (semantics.md §7).
 
 use super::agent::Agent;
+use super::reconcile::Reconciler;
+use crate::model::ids::UserId;
 use crate::model::state::RoutingState;
 use crate::model::time::{Millis, UnixMillis};
 
@@ -27,6 +29,43 @@ impl StuckRule {
                 .stuck
                 .asked_at
                 .is_none_or(|asked| at - asked >= self.recheck)
+    }
+}
+
+impl Reconciler {
+    /// The rule for stuck calls.
+    pub fn stuck_rule(&self) -> StuckRule {
+        StuckRule {
+            after: self.config.stuck_after,
+            recheck: self.config.stuck_recheck,
+        }
+    }
+
+    /// Agents whose stuck check is due, by the platform's clock.
+    pub fn suspects(&self, at: UnixMillis) -> Vec<UserId> {
+        let rule = self.stuck_rule();
+        self.agents
+            .iter()
+            .filter(|(_, agent)| rule.is_due(agent, at))
+            .map(|(user, _)| user.clone())
+            .collect()
+    }
+
+    /// A stuck check of this agent is under way.
+    pub fn stuck_asked(&mut self, user: &UserId, at: UnixMillis) {
+        if let Some(agent) = self.agents.get_mut(user) {
+            agent.stuck.asked_at = Some(at);
+        }
+    }
+
+    /// What a stuck check found.
+    pub fn set_stuck(&mut self, user: &UserId, stuck: bool) {
+        if let Some(agent) = self.agents.get_mut(user) {
+            agent.stuck.stuck = stuck
+                && agent
+                    .current()
+                    .is_some_and(|held| held.state == RoutingState::OnCall);
+        }
     }
 }
 

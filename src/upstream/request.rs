@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::{ChannelId, Topic};
 use crate::model::ids::{QueueId, UserId};
+use crate::model::time::UnixMillis;
 
 /// Names a request between the pipeline and the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -64,6 +65,8 @@ pub enum ApiRequest {
         /// Page number.
         page: u32,
     },
+    /// `POST /api/v2/analytics/users/details/query`: routing statuses of the past.
+    UserDetails(DetailsQuery),
     /// `POST /api/v2/notifications/channels`: a channel for notifications.
     OpenChannel,
     /// `PUT /api/v2/notifications/channels/{channelId}/subscriptions?ignoreErrors=true`: its topics,
@@ -74,6 +77,20 @@ pub enum ApiRequest {
         /// All its topics.
         topics: Arc<[Topic]>,
     },
+}
+
+/// Whose past is asked for, and which part of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DetailsQuery {
+    /// From here on.
+    pub from: UnixMillis,
+    /// Up to here.
+    pub to: UnixMillis,
+    /// Whose; at most [`DETAILS_USERS_MAX`], never empty: a query about nobody would be one about
+    /// everybody.
+    pub users: Arc<[UserId]>,
+    /// Page number.
+    pub page: u32,
 }
 
 /// How a request is sent.
@@ -93,6 +110,10 @@ pub const USERS_PAGE_SIZE: u32 = 500;
 pub const QUEUES_PAGE_SIZE: u32 = 500;
 /// Queue members a page: the platform refuses more than 100 (platform-api.md §2).
 pub const MEMBERS_PAGE_SIZE: u32 = 100;
+/// Users that a query of details may name, and users a page of its answer: 100 is the limit of
+/// predicates on users in the sibling query of aggregates, and the largest page that is known to
+/// work (platform-api.md §2), so that an answer mostly is one page.
+pub const DETAILS_USERS_MAX: usize = 100;
 
 /// What is expanded of a user, joined by commas as the platform's own SDKs do.
 const EXPANDS: &str = "presence,routingStatus,conversationSummary";
@@ -114,6 +135,8 @@ pub enum Endpoint {
     Queues,
     /// Members of a queue.
     QueueMembers,
+    /// The past of users.
+    UserDetails,
     /// Channels of notifications.
     Channels,
     /// Topics of a channel.
@@ -122,7 +145,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Token,
         Self::Statuses,
         Self::RoutingState,
@@ -130,6 +153,7 @@ impl Endpoint {
         Self::User,
         Self::Queues,
         Self::QueueMembers,
+        Self::UserDetails,
         Self::Channels,
         Self::Subscriptions,
     ];
@@ -144,6 +168,7 @@ impl Endpoint {
             Self::User => "/api/v2/users/{userId}",
             Self::Queues => "/api/v2/routing/queues",
             Self::QueueMembers => "/api/v2/routing/queues/{queueId}/members",
+            Self::UserDetails => "/api/v2/analytics/users/details/query",
             Self::Channels => "/api/v2/notifications/channels",
             Self::Subscriptions => "/api/v2/notifications/channels/{channelId}/subscriptions",
         }
@@ -162,7 +187,7 @@ impl Endpoint {
     pub const fn body_max(self) -> usize {
         match self {
             Self::Statuses => SNAPSHOT_BODY_MAX,
-            Self::Users | Self::Queues | Self::QueueMembers => LISTING_BODY_MAX,
+            Self::Users | Self::Queues | Self::QueueMembers | Self::UserDetails => LISTING_BODY_MAX,
             Self::Token
             | Self::RoutingState
             | Self::User
@@ -189,6 +214,7 @@ impl ApiRequest {
             Self::ConversationSummary { .. } | Self::UserStatus { .. } => Endpoint::User,
             Self::Queues { .. } => Endpoint::Queues,
             Self::QueueMembers { .. } => Endpoint::QueueMembers,
+            Self::UserDetails(_) => Endpoint::UserDetails,
             Self::OpenChannel => Endpoint::Channels,
             Self::Subscribe { .. } => Endpoint::Subscriptions,
         }
@@ -197,7 +223,7 @@ impl ApiRequest {
     /// How it is sent.
     pub const fn method(&self) -> Method {
         match self {
-            Self::Login | Self::OpenChannel => Method::Post,
+            Self::Login | Self::UserDetails(_) | Self::OpenChannel => Method::Post,
             Self::Subscribe { .. } => Method::Put,
             _ => Method::Get,
         }
@@ -205,8 +231,10 @@ impl ApiRequest {
 
     /// The JSON that goes with it, if any does. The form of a login is the client's business.
     pub fn body(&self) -> Option<String> {
-        let Self::Subscribe { topics, .. } = self else {
-            return None;
+        let topics = match self {
+            Self::Subscribe { topics, .. } => topics,
+            Self::UserDetails(query) => return Some(query.body()),
+            _ => return None,
         };
         let topics: Vec<_> = topics
             .iter()
@@ -247,12 +275,31 @@ impl ApiRequest {
                 "/api/v2/routing/queues/{}/members?pageSize={MEMBERS_PAGE_SIZE}&pageNumber={page}",
                 encode(queue.as_str())
             ),
+            Self::UserDetails(_) => "/api/v2/analytics/users/details/query".to_owned(),
             Self::OpenChannel => "/api/v2/notifications/channels".to_owned(),
             Self::Subscribe { channel, .. } => format!(
                 "/api/v2/notifications/channels/{}/subscriptions?ignoreErrors=true",
                 encode(channel.expose())
             ),
         }
+    }
+}
+
+impl DetailsQuery {
+    /// The query as the platform reads it.
+    fn body(&self) -> String {
+        let predicates: Vec<_> = self
+            .users
+            .iter()
+            .map(|user| serde_json::json!({"dimension": "userId", "value": user.as_str()}))
+            .collect();
+        serde_json::json!({
+            "interval": format!("{}/{}", self.from, self.to),
+            "order": "asc",
+            "userFilters": [{"type": "or", "predicates": predicates}],
+            "paging": {"pageSize": DETAILS_USERS_MAX, "pageNumber": self.page},
+        })
+        .to_string()
     }
 }
 
@@ -303,6 +350,30 @@ mod tests {
         assert!(!format!("{request:?}").contains("s3cr3t"));
         assert_eq!(ApiRequest::OpenChannel.method(), Method::Post);
         assert_eq!(ApiRequest::OpenChannel.body(), None);
+    }
+
+    #[test]
+    fn a_query_of_details_names_its_users_and_its_interval() {
+        let request = ApiRequest::UserDetails(DetailsQuery {
+            from: UnixMillis::parse("2026-05-04T08:00:00.000Z").unwrap(),
+            to: UnixMillis::parse("2026-05-04T08:20:00.000Z").unwrap(),
+            users: Arc::from([UserId::new("u-1"), UserId::new("u-\"2")]),
+            page: 3,
+        });
+        assert_eq!(request.method(), Method::Post);
+        let body: serde_json::Value = serde_json::from_str(&request.body().unwrap()).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "interval": "2026-05-04T08:00:00.000Z/2026-05-04T08:20:00.000Z",
+                "order": "asc",
+                "userFilters": [{"type": "or", "predicates": [
+                    {"dimension": "userId", "value": "u-1"},
+                    {"dimension": "userId", "value": "u-\"2"},
+                ]}],
+                "paging": {"pageSize": 100, "pageNumber": 3},
+            })
+        );
     }
 
     #[test]

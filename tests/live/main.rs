@@ -15,6 +15,7 @@
 )]
 
 mod alerts;
+mod backfill;
 mod breaker;
 mod crash;
 mod dashboards;

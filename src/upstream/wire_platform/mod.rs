@@ -7,10 +7,12 @@
 
 mod users; // users with presence, routing status and open work
 mod work; //  what an agent has open
+mod details; // routing statuses of the past
 mod notifications; // channels, subscriptions, frames
 
 #[cfg(test)]
 mod tests;
 
+pub use details::{DETAILS_ROWS_MAX, DetailsPage, HISTORY_MAX, PastStatus, UserPast, user_details};
 pub use notifications::{FRAME_BYTES_MAX, FrameError, channel, frame, subscription};
 pub use users::{AgentAnswer, USERS_MAX, user, users};
