@@ -250,6 +250,11 @@ fn what_push_should_have_told_and_a_scan_tells_is_counted() {
     let missed = |run: &Run| run.pipeline.push.as_ref().unwrap().view().disagreements;
     run.until(run.now + 20_000);
     assert_eq!(missed(&run), 0);
+    // Right after a scan, so that push has had its time when the next one is asked for.
+    let before = run.scans();
+    while run.scans() == before {
+        run.until(run.now + 20);
+    }
     run.status = ("OFF_QUEUE", run.now);
     run.until(run.now + 40_000);
     assert_eq!(missed(&run), 1);
