@@ -246,12 +246,19 @@ fn every_connection_is_followed_by_a_scan_that_was_not_due() {
 
 #[test]
 fn what_push_should_have_told_and_a_scan_tells_is_counted() {
-    let (mut run, _) = Run::live();
+    let (mut run, socket) = Run::live();
     let missed = |run: &Run| run.pipeline.push.as_ref().unwrap().view().disagreements;
-    run.until(run.now + 20_000);
+    let beat = r#"{"topicName":"channel.metadata","eventBody":{"message":"WebSocket Heartbeat"}}"#;
+    run.arrive(socket, SocketEvent::Text(beat.to_owned()));
+    // Right after a scan, so that push has had its time when the next one is asked for.
+    let before = run.scans();
+    while run.scans() == before {
+        run.until(run.now + 20);
+    }
     assert_eq!(missed(&run), 0);
+    run.arrive(socket, SocketEvent::Text(beat.to_owned()));
     run.status = ("OFF_QUEUE", run.now);
-    run.until(run.now + 40_000);
+    run.until(run.now + 25_000);
     assert_eq!(missed(&run), 1);
 }
 

@@ -47,6 +47,8 @@ fn push(agent: &mut Agent, unbroken: Option<i64>, frames: &[(i64, &str)]) {
             // What a frame says it says of its own start.
             let mut said = evidence(Source::Notification, *since);
             said.confirms = UnixMillis(0);
+            // A late frame arrives after those that it should have come before.
+            said.latest = at(600);
             apply(agent, &answer, &said);
         }
     }
