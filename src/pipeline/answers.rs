@@ -252,7 +252,7 @@ impl Pipeline {
             Task::Probe => self.on_probe(response, now),
             Task::Backfill => self.on_details(&response.body, answer.received_at.wall, now),
             Task::OpenChannel(slot) => {
-                self.on_channel(slot, flight.generation, &response.body, now)
+                self.on_channel(slot, flight.generation, &response.body, now);
             }
             Task::Subscribe(slot) => {
                 if let ApiRequest::Subscribe { topics, .. } = &flight.request {

@@ -101,7 +101,7 @@ impl Pipeline {
             match event {
                 SocketEvent::Opened => self.on_opened(*socket, now),
                 SocketEvent::Text(text) => {
-                    self.on_text(*socket, text, *arrived_at, now, &mut effects)
+                    self.on_text(*socket, text, *arrived_at, now, &mut effects);
                 }
                 SocketEvent::Ended(end) => self.on_ended(*socket, *end, now),
             }

@@ -258,13 +258,17 @@ fn delivery() -> Vec<Panel> {
 
 fn push() -> Vec<Panel> {
     vec![
-        Panel::lines("Notification channels", "Open channels on which the platform pushes changes. Told by the platform dialect only.", "short")
-            .query("sum by (instance) (genesyscloud_notification_channels{{}})", "{{instance}}")
+        Panel::lines("Notification channels", "Channels on which the platform pushes changes, by state, and the agents whose every change is pushed. Told by the platform dialect only.", "short")
+            .query("sum by (state) (genesyscloud_notification_channels{{}})", "{{state}}")
+            .query("sum(genesyscloud_notification_agents{{}})", "agents")
+            .logarithmic()
             .size(8, 8)
             .runbook("GenesysCloudNotificationsDown"),
         Panel::lines("Notifications and reconnects a minute", "Events that were pushed, and times a channel was opened again. Told by the platform dialect only.", "short")
             .query("60 * sum(rate(genesyscloud_notification_events_total{{}}[$__rate_interval]))", "events")
             .query("60 * sum(rate(genesyscloud_notification_reconnects_total{{}}[$__rate_interval]))", "reconnects")
+            .query("60 * sum(rate(genesyscloud_notification_rejections_total{{}}[$__rate_interval]))", "topics refused")
+            .query("60 * sum(rate(genesyscloud_notification_disagreements_total{{}}[$__rate_interval]))", "disagreements with polls")
             .decimals(1)
             .size(8, 8)
             .runbook("GenesysCloudNotificationsDown"),
