@@ -24,7 +24,8 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// Longest drain after the stop signal; what is left then waits in the journal for the next start.
-const DRAIN_MAX: Millis = Millis::from_secs(5);
+/// With the last append before it (2 s) the exporter ends within five seconds, however much waits.
+const DRAIN_MAX: Millis = Millis::from_secs(2);
 
 /// Hears what the consumer does; counts and logs are its business.
 pub trait ConsumerObserver: Send {

@@ -10,7 +10,7 @@ use genesys_cloud_exporter::simulator::dialect::Dialect;
 use genesys_cloud_exporter::simulator::org::OrgSpec;
 
 use crate::support::audit::{Findings, Judged, audit};
-use crate::support::exporter::{Exporter, Page, Setup, WINDOW_MS};
+use crate::support::exporter::{Exporter, Page, Setup, WINDOW_MS, ten_thousand};
 use crate::support::http::millis;
 use crate::support::organisation::Organisation;
 use crate::support::wait::look_for;
@@ -193,24 +193,8 @@ async fn ten_broken_sockets_and_what_they_lost_cost_no_truth() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_agents_have_twenty_channels_within_the_usual_budget() {
-    let arguments = [
-        "--agents",
-        "10000",
-        "--queues",
-        "12",
-        "--dialect",
-        "platform",
-        "--requests-per-minute",
-        "300",
-    ];
-    let organisation = Organisation::simulate(&arguments).await;
-    let mut setup = Setup::new(&organisation);
-    setup
-        .set("poll.interval", "30s")
-        .set("poll.timeout", "20s")
-        .set("snapshot.retry_backoff", "10s")
-        .set("window.max_wait", "10m")
-        .set("budget.requests_per_minute", "300");
+    let (organisation, mut setup) = ten_thousand().await;
+    setup.set("poll.interval", "30s").set("poll.timeout", "20s");
     let exporter = setup.start().await;
     let bound = Duration::from_secs(240);
     let page = exporter

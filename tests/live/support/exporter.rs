@@ -319,3 +319,24 @@ impl Exporter {
 pub(crate) fn lossy(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
 }
+
+/// 10,000 agents on the public platform, and an exporter with the usual budget.
+pub(crate) async fn ten_thousand() -> (Organisation, Setup) {
+    let arguments = [
+        "--agents",
+        "10000",
+        "--queues",
+        "12",
+        "--dialect",
+        "platform",
+        "--requests-per-minute",
+        "300",
+    ];
+    let organisation = Organisation::simulate(&arguments).await;
+    let mut setup = Setup::new(&organisation);
+    setup
+        .set("snapshot.retry_backoff", "10s")
+        .set("window.max_wait", "10m")
+        .set("budget.requests_per_minute", "300");
+    (organisation, setup)
+}
