@@ -60,7 +60,7 @@ async fn demo(
     faults: FaultPlan,
     clock: SystemClock,
     data: PathBuf,
-) -> Result<(), ServiceError> {
+) -> Result<Exit, ServiceError> {
     let stop = service::stop_signal()?;
     let listeners = service::listen(&args.listen, "--web.listen-address").await?;
     let platform_at = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -87,7 +87,7 @@ async fn demo(
     let ended = app.run(listeners, stop).await.map_err(ServiceError::App);
     summary.abort();
     simulated.abort();
-    ended
+    ended.map(|()| Exit::Fine)
 }
 
 fn platform(

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::service::ServiceError;
+use super::service;
 use super::{Exit, RunArgs, complain, print};
 use crate::clock::SystemClock;
 use crate::config::{Config, Dialect, Environment};
@@ -19,6 +19,7 @@ use crate::upstream::response::Response;
 use crate::upstream::wire::Paging;
 use crate::upstream::{wire_platform, wire_status};
 
+mod platform;
 mod report;
 
 use report::{Load, Report, Verdict, refusal};
@@ -38,17 +39,6 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Exit {
     for warning in &loaded.warnings {
         complain(&format_args!("warning: {warning}"));
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(source) => {
-            let what = "the asynchronous runtime";
-            complain(&chain(&ServiceError::Process { what, source }));
-            return Exit::Failed;
-        }
-    };
     let client = match Client::new(&loaded.config.source, env!("CARGO_PKG_VERSION")) {
         Ok(client) => client,
         Err(error) => {
@@ -65,13 +55,15 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Exit {
         asked: 0,
         rate: RateHeaders::default(),
     };
-    let report = runtime.block_on(doctor.examine());
-    print(&report.table());
-    if report.failed() {
-        Exit::Failed
-    } else {
-        Exit::Fine
-    }
+    service::run(async {
+        let report = doctor.examine().await;
+        print(&report.table());
+        Ok(if report.failed() {
+            Exit::Failed
+        } else {
+            Exit::Fine
+        })
+    })
 }
 
 struct Doctor {
@@ -118,13 +110,27 @@ impl Doctor {
         self.one_agent(dialect, &found).await;
         self.queues(&mut found).await;
         self.members(&mut found).await;
+        if dialect == Dialect::Platform {
+            self.history(&found).await;
+            self.notifications().await;
+        }
         self.rate_limit();
         self.budget(dialect, &found);
         self.report
     }
 
-    /// Sends a request; a refusal becomes a row of `check`.
+    /// Sends a request that the exporter cannot do without.
     async fn ask(&mut self, check: &'static str, request: &ApiRequest) -> Option<Success> {
+        self.ask_for(check, Verdict::Fail, request).await
+    }
+
+    /// Sends a request; a refusal becomes a row of `check` with this verdict.
+    async fn ask_for(
+        &mut self,
+        check: &'static str,
+        refusal_is: Verdict,
+        request: &ApiRequest,
+    ) -> Option<Success> {
         self.asked += 1;
         let id = RequestId(self.asked);
         let answer = self
@@ -139,7 +145,7 @@ impl Doctor {
         }
         if let Some(refused) = refusal(request, &answer.result) {
             self.report
-                .add(check, Verdict::Fail, refused.found, refused.remedy);
+                .add(check, refusal_is, refused.found, refused.remedy);
             return None;
         }
         let response = answer.result.ok()?;

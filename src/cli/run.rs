@@ -26,7 +26,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Exit {
     service::run(serve(loaded.config, clock))
 }
 
-async fn serve(config: Config, clock: SystemClock) -> Result<(), ServiceError> {
+async fn serve(config: Config, clock: SystemClock) -> Result<Exit, ServiceError> {
     let stop = service::stop_signal()?;
     let listeners = service::listen(&config.web.listen, "--web.listen-address").await?;
     let app = App::build(config, clock).await.map_err(ServiceError::App)?;
@@ -36,5 +36,5 @@ async fn serve(config: Config, clock: SystemClock) -> Result<(), ServiceError> {
     }
     app.run(listeners, stop).await.map_err(ServiceError::App)?;
     tracing::info!("stopped");
-    Ok(())
+    Ok(Exit::Fine)
 }

@@ -47,11 +47,11 @@ pub enum ServiceError {
     Organisation(#[source] crate::simulator::org::OrgError),
 }
 
-/// Runs `work` on a runtime of its own; an error is said in one line and ends in
+/// Runs `work` on a runtime of its own and ends as it says; an error is said in one line and ends in
 /// [`Exit::Failed`].
 pub fn run<F>(work: F) -> Exit
 where
-    F: Future<Output = Result<(), ServiceError>>,
+    F: Future<Output = Result<Exit, ServiceError>>,
 {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -67,7 +67,7 @@ where
     let ended = runtime.block_on(work);
     runtime.shutdown_timeout(LEAVE_BEHIND_AFTER);
     match ended {
-        Ok(()) => Exit::Fine,
+        Ok(exit) => exit,
         Err(error) => {
             complain(&format_args!("error: {}", chain(&error)));
             Exit::Failed

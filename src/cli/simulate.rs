@@ -32,7 +32,7 @@ async fn simulate(
     args: SimulateArgs,
     faults: FaultPlan,
     clock: SystemClock,
-) -> Result<(), ServiceError> {
+) -> Result<Exit, ServiceError> {
     let mut stop = service::stop_signal()?;
     let org = OrgSpec {
         tempo: args.tempo,
@@ -71,5 +71,5 @@ async fn simulate(
         };
         serve(listener, Arc::clone(&platform), clock, stopped).await;
     }
-    Ok(())
+    Ok(Exit::Fine)
 }

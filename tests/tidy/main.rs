@@ -33,6 +33,7 @@ const EDGES: &[&str] = &[
     "src/app.rs",
     "src/cli/demo.rs",
     "src/cli/doctor.rs",
+    "src/cli/doctor/platform.rs",
     "src/cli/mod.rs",
     "src/cli/run.rs",
     "src/cli/service.rs",
