@@ -145,7 +145,7 @@ fn welcome(args: &DemoArgs, addresses: &[SocketAddr], platform: SocketAddr) -> S
     for address in addresses {
         write!(
             text,
-            "\n  page            http://{address}/\
+            "\n  board           http://{address}/\
              \n  metrics         http://{address}/metrics\
              \n  agents          http://{address}/api/v1/agents\
              \n  queues          http://{address}/api/v1/queues\

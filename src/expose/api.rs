@@ -80,7 +80,7 @@ impl ApiError {
     }
 }
 
-fn encode(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("our own types have only text keys")
 }
 
@@ -268,7 +268,7 @@ pub(super) fn windows(
 }
 
 /// Pipeline health.
-pub(super) fn status(view: &View, telemetry: &Telemetry) -> Vec<u8> {
+pub(super) fn status(view: &View, telemetry: &Telemetry) -> Value {
     let health = &view.health;
     let build = telemetry.build();
     let outcomes: Vec<Value> = SnapshotOutcome::ALL
@@ -286,7 +286,7 @@ pub(super) fn status(view: &View, telemetry: &Telemetry) -> Vec<u8> {
             (cause.label(), time.as_secs_f64())
         })
         .collect();
-    encode(&json!({
+    json!({
         "version": build.version,
         "revision": build.revision,
         "rustVersion": build.rust_version,
@@ -323,6 +323,7 @@ pub(super) fn status(view: &View, telemetry: &Telemetry) -> Vec<u8> {
             "volatileHeldSeconds": health.volatile_held.as_secs_f64(),
             "hiddenTransitions": health.hidden_transitions,
         },
+        "push": health.push,
         "windows": {"closedUntil": health.window_closed_until},
         "queue": {
             "depth": telemetry.queue_depth(),
@@ -333,7 +334,7 @@ pub(super) fn status(view: &View, telemetry: &Telemetry) -> Vec<u8> {
             "errors": telemetry.store_errors(),
             "dataLoss": telemetry.losses(),
         },
-    }))
+    })
 }
 
 /// Decodes a path segment; `None` if it is empty, has a slash or is not percent-encoded UTF-8.

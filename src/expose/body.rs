@@ -1,12 +1,14 @@
 //! A response body of shared pieces: nothing is copied, and what it holds on to (a permit, the
-//! mark of a busy connection) is let go when the reader has taken nearly all of it.
+//! mark of a busy connection) is let go when the reader has taken nearly all of it. More pieces may
+//! follow as they come; then its length is not known.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::Stream;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -16,10 +18,11 @@ use super::connection::Busy;
 /// body last as long as the reader needs.
 const FRAME_BYTES_MAX: usize = 64 * 1024;
 
-/// A body of known length.
-#[derive(Debug, Default)]
+/// Pieces that are there, and perhaps more that come.
+#[derive(Default)]
 pub(super) struct Pieces {
     left: VecDeque<Bytes>,
+    more: Option<Pin<Box<dyn Stream<Item = Bytes> + Send>>>,
     permit: Option<OwnedSemaphorePermit>,
     busy: Option<Busy>,
 }
@@ -30,8 +33,15 @@ impl Pieces {
         left.retain(|piece| !piece.is_empty());
         Self {
             left,
-            permit: None,
-            busy: None,
+            ..Self::default()
+        }
+    }
+
+    /// Pieces as they come.
+    pub(super) fn following(more: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        Self {
+            more: Some(Box::pin(more)),
+            ..Self::default()
         }
     }
 
@@ -47,8 +57,10 @@ impl Pieces {
         self
     }
 
-    pub(super) fn len(&self) -> u64 {
-        self.left.iter().map(|piece| piece.len() as u64).sum()
+    /// Bytes in all; `None` if more may come.
+    pub(super) fn len(&self) -> Option<u64> {
+        let left = self.left.iter().map(|piece| piece.len() as u64);
+        self.more.is_none().then(|| left.sum())
     }
 }
 
@@ -64,8 +76,18 @@ impl Body for Pieces {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        while self.left.is_empty() {
+            let Some(more) = &mut self.more else {
+                return Poll::Ready(None);
+            };
+            match ready!(more.as_mut().poll_next(cx)) {
+                Some(piece) if piece.is_empty() => {}
+                Some(piece) => self.left.push_back(piece),
+                None => self.more = None,
+            }
+        }
         let Some(first) = self.left.front_mut() else {
             return Poll::Ready(None);
         };
@@ -77,10 +99,11 @@ impl Body for Pieces {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left.is_empty()
+        self.left.is_empty() && self.more.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.len())
+        self.len()
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

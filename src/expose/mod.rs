@@ -1,15 +1,15 @@
-//! What readers see: the metrics page, the JSON API, a landing page; and the push by OTLP.
+//! What readers see: the metrics page, the JSON API, the board; and the push by OTLP.
 //!
 //! Last stage of the flow. Families, page, names, negotiation and records are pure; `server`,
 //! `connection` and `routes` are the edge. A scrape reads the current view and never waits for a
 //! poll; nothing here can change a number.
 
 mod api;
+mod board;
 mod body;
 mod connection;
 mod families;
 mod gzip;
-mod landing;
 mod names;
 mod negotiate;
 pub mod otlp;
@@ -20,6 +20,7 @@ mod records;
 mod routes;
 mod server;
 mod state;
+mod stream;
 #[cfg(test)]
 mod tests;
 

@@ -12,10 +12,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::api::{self, ApiError};
+use super::board::{self, Asset};
 use super::body::Pieces;
-use super::landing;
 use super::negotiate;
 use super::state::ServerState;
+use super::stream;
 
 /// A request body is read only to leave the connection usable, up to this size…
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -31,8 +32,8 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 #[derive(Debug, PartialEq, Eq)]
 enum Route {
     Metrics,
-    Landing,
-    Style,
+    Board,
+    BoardAsset(Asset),
     Healthy,
     Ready,
     Status,
@@ -40,6 +41,7 @@ enum Route {
     Agent(String),
     Queues,
     Windows,
+    Stream,
 }
 
 fn route(path: &str, telemetry_path: &str) -> Option<Route> {
@@ -47,14 +49,15 @@ fn route(path: &str, telemetry_path: &str) -> Option<Route> {
         return Some(Route::Metrics);
     }
     Some(match path {
-        "/" => Route::Landing,
-        landing::STYLE_PATH => Route::Style,
+        "/" => Route::Board,
         "/-/healthy" => Route::Healthy,
         "/-/ready" => Route::Ready,
         "/api/v1/status" => Route::Status,
         "/api/v1/agents" => Route::Agents,
         "/api/v1/queues" => Route::Queues,
         "/api/v1/windows" => Route::Windows,
+        "/api/v1/stream" => Route::Stream,
+        _ if board::asset(path).is_some() => Route::BoardAsset(board::asset(path)?),
         _ => {
             let id = path.strip_prefix("/api/v1/agents/")?;
             Route::Agent(api::decode_segment(id)?)
@@ -99,8 +102,13 @@ pub(super) async fn respond(
             HeaderValue::from_static("close"),
         );
     }
-    let length = HeaderValue::from(response.body().len());
-    set(&mut response, header::CONTENT_LENGTH, length);
+    if let Some(length) = response.body().len() {
+        set(
+            &mut response,
+            header::CONTENT_LENGTH,
+            HeaderValue::from(length),
+        );
+    }
     response
 }
 
@@ -124,15 +132,18 @@ async fn answer(
 ) -> Response<Pieces> {
     match route {
         Route::Metrics => metrics(state, headers).await,
-        Route::Landing => landing(state),
-        Route::Style => of(
+        Route::Board => board(state),
+        Route::BoardAsset(asset) => of(
             StatusCode::OK,
-            "text/css; charset=utf-8",
-            Bytes::from_static(landing::STYLE.as_bytes()).into(),
+            asset.content_type,
+            Bytes::from_static(asset.content.as_bytes()).into(),
         ),
         Route::Healthy => line(api::healthy(&state.pulse, state.clock.now().mono)),
         Route::Ready => line(api::ready(&state.pages.view())),
-        Route::Status => json(Ok(api::status(&state.pages.view(), &state.telemetry))),
+        Route::Status => json(Ok(api::encode(&api::status(
+            &state.pages.view(),
+            &state.telemetry,
+        )))),
         Route::Agents => {
             let query = api::AgentQuery::parse(query.unwrap_or_default());
             in_background(state, move |state| {
@@ -142,6 +153,7 @@ async fn answer(
         }
         Route::Agent(id) => json(api::agent(&state.pages.view(), &id)),
         Route::Queues => in_background(state, |state| Ok(api::queues(&state.pages.view()))).await,
+        Route::Stream => follow(state),
         Route::Windows => {
             let query = api::window_query(query.unwrap_or_default(), state.clock.now().wall);
             in_background(state, move |state| {
@@ -211,12 +223,24 @@ async fn in_background(
     }
 }
 
-fn landing(state: &ServerState) -> Response<Pieces> {
-    let page = landing::page(
-        &state.pages.view(),
-        state.telemetry.build(),
-        &state.telemetry_path,
+/// What keeps a board up to date.
+fn follow(state: &Arc<ServerState>) -> Response<Pieces> {
+    let Ok(permit) = Semaphore::try_acquire_owned(state.streams.clone()) else {
+        return busy("too many boards at once");
+    };
+    let events = Pieces::following(stream::events(Arc::clone(state)));
+    let mut response = of(StatusCode::OK, stream::EVENT_STREAM, events.holding(permit));
+    // A proxy that collects answers would show each update when the next one comes.
+    set(
+        &mut response,
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
     );
+    response
+}
+
+fn board(state: &ServerState) -> Response<Pieces> {
+    let page = board::page(state.telemetry.build(), &state.telemetry_path);
     let mut response = of(
         StatusCode::OK,
         "text/html; charset=utf-8",
@@ -225,7 +249,7 @@ fn landing(state: &ServerState) -> Response<Pieces> {
     set(
         &mut response,
         header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(landing::SECURITY_POLICY),
+        HeaderValue::from_static(board::SECURITY_POLICY),
     );
     set(
         &mut response,
@@ -284,7 +308,7 @@ mod tests {
     fn paths_are_exact() {
         let at = |path| route(path, "/metrics");
         assert_eq!(at("/metrics"), Some(Route::Metrics));
-        assert_eq!(at("/"), Some(Route::Landing));
+        assert_eq!(at("/"), Some(Route::Board));
         assert_eq!(
             at("/api/v1/agents/a%20b"),
             Some(Route::Agent("a b".to_owned()))

@@ -56,6 +56,7 @@ pub async fn serve(
         }
     }
     drop(listener);
+    state.closing.send_replace(true);
     // A connection that will not end is cut: dropping the set aborts its task.
     if tokio::time::timeout(state.limits.drain, graceful.shutdown())
         .await

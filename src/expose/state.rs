@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::connection::Connections;
 use super::pages::Pages;
@@ -29,6 +29,8 @@ pub struct Limits {
     pub scrapes: usize,
     /// API requests at once: each may hold a whole answer in memory or a database connection.
     pub api_requests: usize,
+    /// Boards at once that are kept up to date: each keeps a connection for as long as it is open.
+    pub streams: usize,
     /// A request head must be complete this long after the connection or its first byte.
     pub head_wait: Duration,
     /// An idle connection is closed after this; above the usual scrape interval of 15 s, so
@@ -48,6 +50,7 @@ impl Default for Limits {
             eviction_grace: Duration::from_millis(100),
             scrapes: 40,
             api_requests: 8,
+            streams: 64,
             head_wait: Duration::from_secs(5),
             idle: Duration::from_secs(30),
             write_stall: Duration::from_secs(10),
@@ -102,6 +105,9 @@ pub struct ServerState {
     pub(super) limits: Limits,
     pub(super) scrapes: Arc<Semaphore>,
     pub(super) api_requests: Arc<Semaphore>,
+    pub(super) streams: Arc<Semaphore>,
+    /// Turns true when the server stops: answers without an end must end then.
+    pub(super) closing: watch::Sender<bool>,
     pub(super) connections: Arc<Connections>,
 }
 
@@ -127,6 +133,8 @@ impl ServerState {
             limits,
             scrapes: Arc::new(Semaphore::new(limits.scrapes)),
             api_requests: Arc::new(Semaphore::new(limits.api_requests)),
+            streams: Arc::new(Semaphore::new(limits.streams)),
+            closing: watch::Sender::new(false),
             connections: Arc::new(Connections::new(&limits, clock)),
         }
     }

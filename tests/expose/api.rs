@@ -37,7 +37,15 @@ async fn paths_methods_and_types() {
     );
     for (method, path, status, content_type) in [
         ("GET", "/", 200, html),
-        ("GET", "/style.css", 200, "text/css; charset=utf-8"),
+        ("GET", "/board.css", 200, "text/css; charset=utf-8"),
+        ("GET", "/board.js", 200, "text/javascript; charset=utf-8"),
+        ("GET", "/board.svg", 200, "image/svg+xml"),
+        (
+            "HEAD",
+            "/api/v1/stream",
+            200,
+            "text/event-stream; charset=utf-8",
+        ),
         (
             "GET",
             "/metrics",
@@ -303,25 +311,20 @@ async fn windows_are_read_as_asked_and_failures_are_said() {
 }
 
 #[tokio::test]
-async fn the_landing_page_escapes_and_forbids_scripts() {
-    let server = start(Limits::default()).await;
-    assert!(
-        server
-            .get("/")
-            .await
-            .text()
-            .contains("No snapshot was accepted yet.")
-    );
-    let mut hostile = view::small();
-    hostile.queues[0].name = Arc::from("<script>alert(1)</script>");
-    server.pages.publish(Arc::new(hostile));
+async fn the_board_holds_no_figure_and_lets_nothing_foreign_run() {
+    let server = with_view().await;
     let page = server.get("/").await;
-    assert!(page.text().contains("&lt;script&gt;") && !page.text().contains("<script"));
     assert!(
-        page.header("content-security-policy")
-            .unwrap()
-            .starts_with("default-src 'none'")
+        page.text()
+            .contains("<script type=\"module\" src=\"board.js\">")
     );
+    assert!(
+        !page.text().contains("agent-0001"),
+        "what is shown comes by the stream"
+    );
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
 }
 
 #[tokio::test]

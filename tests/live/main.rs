@@ -16,6 +16,7 @@
 
 mod alerts;
 mod backfill;
+mod board;
 mod breaker;
 mod crash;
 mod dashboards;

@@ -51,6 +51,7 @@ const EDGES: &[&str] = &[
     "src/expose/routes.rs",
     "src/expose/server.rs",
     "src/expose/state.rs",
+    "src/expose/stream.rs",
     "src/journal/data_dir.rs",
     "src/journal/database.rs",
     "src/journal/embedded.rs",
