@@ -21,6 +21,7 @@ mod crash;
 mod dashboards;
 mod delta;
 mod demo;
+mod history;
 mod notifications;
 mod otlp;
 mod platform;
