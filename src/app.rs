@@ -338,7 +338,8 @@ impl Databases {
     }
 }
 
-fn settings(config: &Config) -> StoreSettings {
+/// What the configuration says about the store.
+pub(crate) fn settings(config: &Config) -> StoreSettings {
     StoreSettings {
         org: config.source.name.clone(),
         window: config.pipeline.window,
@@ -400,8 +401,9 @@ fn fail(telemetry: &Telemetry, operation: StoreOperation, error: &(dyn Error + '
 }
 
 /// Counts what the consumer does.
-struct Observer {
-    telemetry: Arc<Telemetry>,
+pub(crate) struct Observer {
+    /// Where.
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 impl ConsumerObserver for Observer {

@@ -30,4 +30,5 @@ pub mod simulator;
 // Assemblers.
 pub mod driver; //     executes effects, decides nothing
 pub mod app; //        the composition root
+pub mod history; //    the same in virtual time: a simulated past
 pub mod cli; //        one file a command

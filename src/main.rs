@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Ok(Command::Run(args)) => cli::run::run(&args, &environment),
         Ok(Command::Demo(args)) => cli::demo::run(&args),
         Ok(Command::Simulate(args)) => cli::simulate::run(&args),
+        Ok(Command::History(args)) => cli::history::run(&args),
     };
     exit.into()
 }

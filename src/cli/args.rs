@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{LogFormat, LogLevel, duration};
-use crate::model::time::Millis;
+use crate::model::time::{Millis, UnixMillis};
 use crate::simulator::dialect::Dialect;
 
 /// Most simulated agents: the limit of the simulator.
@@ -175,8 +175,67 @@ impl From<SimulatedDialect> for Dialect {
     }
 }
 
+/// What `simulate` can do beside running.
+#[derive(Debug, Subcommand)]
+pub(super) enum Simulated {
+    /// Write a simulated past as OpenMetrics with timestamps, through the real pipeline
+    #[command(after_help = "Example:\n  \
+        genesys-cloud-exporter simulate history --hours 24 --output day.om\n  \
+        promtool tsdb create-blocks-from openmetrics day.om /var/lib/prometheus\n\n\
+        The same flags with the same --end give the same bytes. The day has shifts, an outage,\n\
+        divergence and more; --faults none is a day without, and another plan is another day.\n\
+        Exit status: 0 fine, 1 failed, 2 bad usage.")]
+    History(HistoryFlags),
+}
+
+/// A day has shifts; a week is as much as a dashboard shows well, and bounds file and memory.
+const HOURS_MAX: i64 = 24 * 7;
+
+/// Agents whose history is written: beyond this a day takes an hour and its file many gigabytes.
+const HISTORY_AGENTS_MAX: i64 = 10_000;
+
 #[derive(Debug, Args)]
+pub(super) struct HistoryFlags {
+    /// How far back it begins
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=HOURS_MAX))]
+    pub(super) hours: u32,
+    /// The file; it appears when it is whole
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// Distance of samples, as a scrape interval
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = step)]
+    pub(super) step: Millis,
+    /// The last sample, RFC 3339 [default: now]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(super) end: Option<UnixMillis>,
+    /// Simulated agents
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=HISTORY_AGENTS_MAX))]
+    pub(super) agents: u32,
+    /// Simulated queues
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=QUEUES_MAX))]
+    pub(super) queues: u32,
+    /// Seed: the same seed gives the same history
+    #[arg(long, default_value_t = 42)]
+    pub(super) seed: u64,
+    /// What happens: day, none, or faults to inject; times count from the first sample
+    #[arg(long, default_value = super::history::DAY)]
+    pub(super) faults: String,
+    /// Series of single agents too, as with metrics.per_agent: id
+    #[arg(long)]
+    pub(super) per_agent: bool,
+    /// The label job
+    #[arg(long, value_name = "TEXT", default_value = "genesys-cloud", value_parser = label)]
+    pub(super) job: String,
+    /// The label instance
+    #[arg(long, value_name = "TEXT", default_value = crate::config::DEFAULT_LISTEN, value_parser = label)]
+    pub(super) instance: String,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct SimulateFlags {
+    #[command(subcommand)]
+    pub(super) instead: Option<Simulated>,
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10096")]
     pub(super) listen: SocketAddr,
@@ -221,6 +280,35 @@ pub(super) struct SimulateFlags {
 
 fn span(text: &str) -> Result<Millis, String> {
     duration::parse(text).map_err(|refusal| format!("{}; {}", refusal.what, refusal.hint))
+}
+
+/// Prometheus shows a sample for five minutes; what is scraped less often has holes. Timestamps are
+/// whole seconds.
+fn step(text: &str) -> Result<Millis, String> {
+    match span(text)? {
+        Millis(step) if step % 1_000 == 0 && (1_000..=300_000).contains(&step) => Ok(Millis(step)),
+        _ => Err("give whole seconds from 1s to 5m".to_owned()),
+    }
+}
+
+fn instant(text: &str) -> Result<UnixMillis, String> {
+    let instant = UnixMillis::parse(text).map_err(|error| error.to_string())?;
+    // A week of past must fit before it.
+    match instant {
+        UnixMillis(millis) if millis % 1_000 == 0 && millis > 30 * 86_400_000 => Ok(instant),
+        _ => Err("give whole seconds, after January 1970, like 2026-05-14T00:00:00Z".to_owned()),
+    }
+}
+
+/// Written into a file as it is.
+fn label(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+    if text.is_empty() || text.len() > 200 || !text.chars().all(plain) {
+        return Err(
+            "give up to 200 printable characters without quotes and backslashes".to_owned(),
+        );
+    }
+    Ok(text.to_owned())
 }
 
 fn above_zero(text: &str) -> Result<Millis, String> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::service::{self, ServiceError};
+use super::service::{self, Scratch, ServiceError};
 use super::{DemoArgs, Exit, complain, logging, print};
 use crate::app::{App, Handles};
 use crate::clock::SystemClock;
@@ -51,7 +51,7 @@ pub fn run(args: &DemoArgs) -> Exit {
         complain(&error);
         return Exit::Failed;
     }
-    let data = Scratch::new();
+    let data = Scratch::new("demo");
     service::run(demo(args.clone(), faults, clock, data.0.clone()))
 }
 
@@ -209,23 +209,6 @@ fn summary(view: &View) -> String {
     )
     .expect("writing to a string cannot fail");
     text
-}
-
-/// A data directory that goes with the demo.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        let name = format!("genesys-cloud-exporter-demo-{}", std::process::id());
-        Self(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Left over in the temporary directory at worst.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]

@@ -22,12 +22,14 @@ mod args; //        what can be typed
 pub mod check; //   check config
 pub mod demo; //    demo
 pub mod doctor; //  doctor
+pub mod history; // simulate history
 pub mod logging; // lines on stderr
 pub mod run; //     run
 pub mod service; // runtime, sockets, signals
 pub mod simulate; // simulate
 
 pub use args::OrgFlags;
+pub use history::HistoryArgs;
 
 /// How the process ends; its numbers are part of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run only the simulated organisation.
     Simulate(Box<SimulateArgs>),
+    /// Write a simulated past to a file.
+    History(Box<HistoryArgs>),
     /// Check a configuration file.
     CheckConfig {
         /// The file.
@@ -169,6 +173,9 @@ where
             log: log(&flags.log, environment)?,
         })),
         Some(args::Sub::Simulate(flags)) => {
+            if let Some(args::Simulated::History(flags)) = flags.instead {
+                return Ok(Command::History(Box::new(flags.into())));
+            }
             let log = log(&flags.log, environment)?;
             Ok(Command::Simulate(Box::new(SimulateArgs {
                 listen: flags.listen,

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -137,4 +138,21 @@ pub fn stop_signal() -> Result<watch::Receiver<bool>, ServiceError> {
         }
     });
     Ok(stopped)
+}
+
+/// A data directory that goes with its command.
+pub(super) struct Scratch(pub(super) PathBuf);
+
+impl Scratch {
+    pub(super) fn new(command: &str) -> Self {
+        let name = format!("genesys-cloud-exporter-{command}-{}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Left over in the temporary directory at worst.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

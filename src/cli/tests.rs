@@ -213,3 +213,45 @@ fn exit_codes_are_the_documented_ones() {
         [0, 1, 2]
     );
 }
+
+#[test]
+fn a_history_has_the_documented_defaults_and_limits() {
+    let Ok(Command::History(args)) = typed("simulate history --output day.om") else {
+        panic!("simulate history is a command");
+    };
+    assert_eq!((args.hours, args.step), (24, Millis::from_secs(30)));
+    assert_eq!((args.agents, args.queues, args.seed), (500, 12, 42));
+    assert_eq!(
+        (&*args.faults, args.per_agent, args.end),
+        ("day", false, None)
+    );
+    assert_eq!(
+        (&*args.job, &*args.instance),
+        ("genesys-cloud", "127.0.0.1:10095")
+    );
+    let options = args.options(crate::model::time::UnixMillis(1_715_688_012_345));
+    let options = options.unwrap();
+    assert_eq!(options.scrapes, 2_880);
+    assert_eq!(options.end.to_string(), "2024-05-14T12:00:00.000Z");
+    assert_eq!(
+        options.scraped_at(0).to_string(),
+        "2024-05-13T12:00:30.000Z"
+    );
+    for (flags, says) in [
+        ("", "--output"),
+        ("--output x --hours 169", "1..=168"),
+        ("--output x --step 1500ms", "whole seconds"),
+        ("--output x --end soon", "RFC 3339"),
+        ("--output x --agents 10001", "10000"),
+        ("--output x --job a\"b", "printable"),
+    ] {
+        let told = refused(&format!("simulate history {flags}"));
+        assert!(told.contains(says), "{flags}: {told}");
+    }
+    // Beside the command itself, which is as it was.
+    assert!(matches!(
+        typed("simulate --agents 3"),
+        Ok(Command::Simulate(_))
+    ));
+    assert!(refused("simulate --tempo 2 history --output x").contains("cannot be used"));
+}

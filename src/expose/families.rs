@@ -44,8 +44,8 @@ pub enum Value {
     Millis(i64),
     /// A measured number.
     Float(f64),
-    /// A histogram.
-    Histogram(Distribution),
+    /// A histogram; boxed, so that a value is as small as a number.
+    Histogram(Box<Distribution>),
 }
 
 /// What a histogram holds.
@@ -412,7 +412,7 @@ fn own_sample(metric: Metric, raw: &RawSample) -> Sample<'_> {
         Kind::Gauge => Value::Float(raw.get_gauge().get_value()),
         Kind::Histogram(_) => {
             let histogram = raw.get_histogram();
-            Value::Histogram(Distribution {
+            Value::Histogram(Box::new(Distribution {
                 buckets: histogram
                     .get_bucket()
                     .iter()
@@ -421,7 +421,7 @@ fn own_sample(metric: Metric, raw: &RawSample) -> Sample<'_> {
                     .collect(),
                 sum: histogram.get_sample_sum(),
                 count: histogram.get_sample_count(),
-            })
+            }))
         }
     };
     Sample { labels, value }

@@ -26,7 +26,7 @@ mod tests;
 
 pub use families::{Distribution, Family, Sample, Value, of_registry, of_view};
 pub use names::SeriesNames;
-pub use page::{Format, render};
+pub use page::{Format, Past, render, render_head, render_past};
 pub use pages::Pages;
 pub use server::serve;
 pub use state::{Limits, Pulse, ServerState};

@@ -7,7 +7,8 @@
 use std::fmt::Write as _;
 
 use super::families::{Distribution, Family, Sample, Value};
-use crate::catalog::{LABELS_MAX, MetricSpec};
+use crate::catalog::{LABELS_MAX, Metric, MetricSpec};
+use crate::model::time::UnixMillis;
 
 /// An exposition format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,16 @@ impl Format {
     }
 }
 
+/// What a sample has in a file of the past and not on a page: the labels that a scrape adds, and
+/// its instant.
+#[derive(Debug, Clone, Copy)]
+pub struct Past<'a> {
+    /// Names and values, written after the sample's own.
+    pub labels: &'a [(&'a str, &'a str)],
+    /// When it was scraped; written in seconds.
+    pub at: UnixMillis,
+}
+
 /// Exponents are used from here on, where writing a float out would take dozens of digits. No
 /// count of milliseconds and no count of ours comes near it.
 const PLAIN_BELOW: f64 = 1e17;
@@ -49,9 +60,19 @@ pub fn render(families: &[Family<'_>], format: Format, out: &mut String) {
         let spec = family.metric.spec();
         write_head(spec, format, out);
         for sample in &family.samples {
-            write_sample(spec, sample, out);
+            write_sample(spec, sample, None, out);
         }
     }
+}
+
+/// Appends what stands before the samples of a family. The caller sees to it that there are some.
+pub fn render_head(metric: Metric, format: Format, out: &mut String) {
+    write_head(metric.spec(), format, out);
+}
+
+/// Appends a sample of the past. OpenMetrics wants all samples of a series together, times rising.
+pub fn render_past(metric: Metric, sample: &Sample<'_>, past: &Past<'_>, out: &mut String) {
+    write_sample(metric.spec(), sample, Some(past), out);
 }
 
 fn write_head(spec: &MetricSpec, format: Format, out: &mut String) {
@@ -67,57 +88,62 @@ fn write_head(spec: &MetricSpec, format: Format, out: &mut String) {
     }
 }
 
-fn write_sample(spec: &MetricSpec, sample: &Sample<'_>, out: &mut String) {
-    let name = spec.prometheus_name;
-    match &sample.value {
-        Value::Histogram(distribution) => write_histogram(spec, sample, distribution, out),
-        Value::Count(count) => {
-            put(out, &[name]);
-            write_labels(spec, &sample.labels, None, out);
-            writeln!(out, " {count}").expect(INFALLIBLE);
-        }
-        Value::Millis(millis) => {
-            put(out, &[name]);
-            write_labels(spec, &sample.labels, None, out);
-            out.push(' ');
-            write_millis(*millis, out);
-            out.push('\n');
-        }
-        Value::Float(value) => {
-            put(out, &[name]);
-            write_labels(spec, &sample.labels, None, out);
-            out.push(' ');
-            write_float(*value, out);
-            out.push('\n');
-        }
+fn write_sample(spec: &MetricSpec, sample: &Sample<'_>, past: Option<&Past<'_>>, out: &mut String) {
+    if let Value::Histogram(distribution) = &sample.value {
+        write_histogram(spec, sample, distribution, past, out);
+        return;
     }
+    put(out, &[spec.prometheus_name]);
+    write_labels(spec, &sample.labels, past, None, out);
+    out.push(' ');
+    match &sample.value {
+        Value::Count(count) => write!(out, "{count}").expect(INFALLIBLE),
+        Value::Millis(millis) => write_millis(*millis, out),
+        Value::Float(value) => write_float(*value, out),
+        Value::Histogram(_) => unreachable!("it has been written above"),
+    }
+    end_line(past, out);
 }
 
 fn write_histogram(
     spec: &MetricSpec,
     sample: &Sample<'_>,
     distribution: &Distribution,
+    past: Option<&Past<'_>>,
     out: &mut String,
 ) {
     let name = spec.prometheus_name;
     // The labels of all buckets but for the bound, which comes last.
     let mut head = String::new();
     put(&mut head, &[name, "_bucket"]);
-    write_labels(spec, &sample.labels, Some(""), &mut head);
+    write_labels(spec, &sample.labels, past, Some(""), &mut head);
     let head = head.strip_suffix("\"}").expect("labels end so");
     for (upper, count) in &distribution.buckets {
         out.push_str(head);
         // Debug writes `1.0` where Display writes `1`; both round-trip.
-        writeln!(out, "{upper:?}\"}} {count}").expect(INFALLIBLE);
+        write!(out, "{upper:?}\"}} {count}").expect(INFALLIBLE);
+        end_line(past, out);
     }
-    writeln!(out, "{head}+Inf\"}} {}", distribution.count).expect(INFALLIBLE);
+    write!(out, "{head}+Inf\"}} {}", distribution.count).expect(INFALLIBLE);
+    end_line(past, out);
     put(out, &[name, "_sum"]);
-    write_labels(spec, &sample.labels, None, out);
+    write_labels(spec, &sample.labels, past, None, out);
     out.push(' ');
     write_float(distribution.sum, out);
-    put(out, &["\n", name, "_count"]);
-    write_labels(spec, &sample.labels, None, out);
-    writeln!(out, " {}", distribution.count).expect(INFALLIBLE);
+    end_line(past, out);
+    put(out, &[name, "_count"]);
+    write_labels(spec, &sample.labels, past, None, out);
+    write!(out, " {}", distribution.count).expect(INFALLIBLE);
+    end_line(past, out);
+}
+
+/// A page has no instants: what is on it is now.
+fn end_line(past: Option<&Past<'_>>, out: &mut String) {
+    if let Some(past) = past {
+        out.push(' ');
+        write_millis(past.at.0, out);
+    }
+    out.push('\n');
 }
 
 const INFALLIBLE: &str = "writing to a string cannot fail";
@@ -125,10 +151,12 @@ const INFALLIBLE: &str = "writing to a string cannot fail";
 fn write_labels(
     spec: &MetricSpec,
     values: &[&str; LABELS_MAX],
+    past: Option<&Past<'_>>,
     le: Option<&str>,
     out: &mut String,
 ) {
-    if spec.labels.is_empty() && le.is_none() {
+    let added = past.map_or(&[][..], |past| past.labels);
+    if spec.labels.is_empty() && added.is_empty() && le.is_none() {
         return;
     }
     let own = spec
@@ -137,7 +165,8 @@ fn write_labels(
         .map(|label| label.name)
         .zip(values.iter().copied());
     let mut before = '{';
-    for (name, value) in own.chain(le.map(|bound| ("le", bound))) {
+    let added = added.iter().copied();
+    for (name, value) in own.chain(added).chain(le.map(|bound| ("le", bound))) {
         out.push(before);
         put(out, &[name, "=\""]);
         escape(value, true, out);
@@ -221,6 +250,37 @@ mod tests {
         assert_eq!(millis(-1_500), "-1.5");
         assert_eq!(millis(i64::MAX), "9223372036854775.807");
         assert_eq!(millis(i64::MIN), "-9223372036854775.808");
+    }
+
+    #[test]
+    fn a_sample_of_the_past_has_what_a_scrape_adds_and_its_instant() {
+        let past = Past {
+            labels: &[("job", "j"), ("instance", "i:1")],
+            at: UnixMillis(1_715_675_400_000),
+        };
+        let mut out = String::new();
+        let up = Sample {
+            labels: ["", "", ""],
+            value: Value::Count(1),
+        };
+        render_past(Metric::Up, &up, &past, &mut out);
+        let batch = Sample {
+            labels: ["", "", ""],
+            value: Value::Histogram(Box::new(Distribution {
+                buckets: vec![(0.5, 2)],
+                sum: 1.25,
+                count: 3,
+            })),
+        };
+        render_past(Metric::BatchDuration, &batch, &past, &mut out);
+        assert_eq!(
+            out,
+            "genesyscloud_up{job=\"j\",instance=\"i:1\"} 1 1715675400\n\
+             genesyscloud_batch_duration_seconds_bucket{job=\"j\",instance=\"i:1\",le=\"0.5\"} 2 1715675400\n\
+             genesyscloud_batch_duration_seconds_bucket{job=\"j\",instance=\"i:1\",le=\"+Inf\"} 3 1715675400\n\
+             genesyscloud_batch_duration_seconds_sum{job=\"j\",instance=\"i:1\"} 1.25 1715675400\n\
+             genesyscloud_batch_duration_seconds_count{job=\"j\",instance=\"i:1\"} 3 1715675400\n"
+        );
     }
 
     #[test]

@@ -156,6 +156,14 @@ impl EmbeddedJournal {
         Ok((journal, report))
     }
 
+    /// From now on commits are not synced to the disk: for simulations, whose files end with them.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn forgo_durability(&self) -> Result<(), JournalError> {
+        database::forgo_durability(&self.connection).map_err(during("set up"))
+    }
+
     /// Makes records durable, and the checkpoint with them: written (`Some`) or deleted (`None`).
     ///
     /// # Errors

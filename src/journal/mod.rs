@@ -16,7 +16,7 @@ mod writer;
 pub use checksum::{Checksum, crc32};
 pub use data_dir::{DataDir, DataDirError};
 pub use database::{Database, DatabaseError, OpenReport};
-pub(crate) use database::{begin, size_bytes};
+pub(crate) use database::{begin, forgo_durability, size_bytes};
 pub use embedded::{
     AppendReport, CheckpointReport, EmbeddedJournal, FetchReport, JournalError, JournalOpenReport,
     RECORD_BYTES_MAX,

@@ -119,6 +119,14 @@ impl SqliteStore {
         Ok((store, report))
     }
 
+    /// From now on commits are not synced to the disk: for simulations, whose files end with them.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn forgo_durability(&self) -> Result<(), StoreError> {
+        journal::forgo_durability(&self.connection).map_err(during("set up"))
+    }
+
     /// A reader beside this writer, on a connection of its own.
     ///
     /// # Errors

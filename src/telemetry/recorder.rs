@@ -55,8 +55,18 @@ impl Telemetry {
     /// push of OTLP cannot be made of histograms that others keep.
     pub fn recording(build: BuildInfo, meter: Option<&Meter>) -> Self {
         let registry = Registry::new();
-        add(&registry, build_info(build));
         add(&registry, ProcessCollector::new());
+        Self::registered(registry, build, meter)
+    }
+
+    /// Without what the operating system tells of this process: for an exporter that lives in
+    /// virtual time.
+    pub fn without_process(build: BuildInfo) -> Self {
+        Self::registered(Registry::new(), build, None)
+    }
+
+    fn registered(registry: Registry, build: BuildInfo, meter: Option<&Meter>) -> Self {
+        add(&registry, build_info(build));
         let api_requests = counters(&registry, Metric::ApiRequests);
         for endpoint in Endpoint::ALL {
             api_requests.with_label_values(&[endpoint.template(), code_label(Ok(200))]);

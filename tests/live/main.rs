@@ -22,6 +22,7 @@ mod crash;
 mod dashboards;
 mod delta;
 mod demo;
+mod history;
 mod notifications;
 mod otlp;
 mod platform;

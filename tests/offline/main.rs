@@ -13,6 +13,7 @@
 mod audit;
 mod audit_tests;
 mod harness;
+mod history;
 mod days;
 mod properties;
 mod runs;

@@ -34,6 +34,7 @@ const EDGES: &[&str] = &[
     "src/cli/demo.rs",
     "src/cli/doctor.rs",
     "src/cli/doctor/platform.rs",
+    "src/cli/history.rs",
     "src/cli/mod.rs",
     "src/cli/run.rs",
     "src/cli/service.rs",

@@ -5,6 +5,8 @@
 //! and thresholds are untouched.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use regex::{Captures, Regex};
@@ -17,7 +19,7 @@ use super::queries::in_repository;
 use super::wait::wait_for;
 
 /// The shipped rules.
-const RULES: [&str; 3] = [
+pub(crate) const RULES: [&str; 3] = [
     "recording.rules.yml",
     "exporter.rules.yml",
     "contact-centre.rules.yml",
@@ -56,10 +58,22 @@ pub(crate) fn hurried(rules: &str) -> String {
 /// Prometheus, with what it knows of the exporter.
 #[derive(Debug)]
 pub(crate) struct Prometheus {
-    url: String,
+    pub(crate) url: String,
     http: Http,
     _process: Process,
-    _directory: TempDir,
+    _directory: Option<TempDir>,
+}
+
+/// Runs promtool in `directory`; it must succeed.
+pub(crate) fn promtool(directory: &Path, arguments: &[&str]) {
+    let output = Command::new("promtool")
+        .args(arguments)
+        .current_dir(directory)
+        .output();
+    let output = output.expect("this test needs promtool in PATH: apt-get install prometheus");
+    let told = [output.stdout, output.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    assert!(output.status.success(), "promtool {arguments:?}:\n{told}");
 }
 
 impl Prometheus {
@@ -82,6 +96,16 @@ impl Prometheus {
             std::fs::write(directory.path().join(name), hurried(&shipped)).unwrap();
         }
         std::fs::write(directory.path().join("prometheus.yml"), config).unwrap();
+        Self::started(directory.path().to_owned(), Some(directory)).await
+    }
+
+    /// Prometheus over the blocks in `data` below `directory`. It scrapes nothing.
+    pub(crate) async fn over(directory: &Path) -> Self {
+        std::fs::write(directory.join("prometheus.yml"), SETTINGS).unwrap();
+        Self::started(directory.to_owned(), None).await
+    }
+
+    async fn started(directory: PathBuf, own: Option<TempDir>) -> Self {
         let arguments = [
             "--config.file=prometheus.yml",
             "--storage.tsdb.path=data",
@@ -90,7 +114,7 @@ impl Prometheus {
             "--rules.alert.resend-delay=1s",
             "--rules.alert.for-grace-period=0s",
         ];
-        let mut process = Process::tool("prometheus", "prometheus", directory.path(), &arguments);
+        let mut process = Process::tool("prometheus", "prometheus", &directory, &arguments);
         let (url, http) = (
             format!("http://{}", process.listening(0).await),
             Http::new(),
@@ -100,25 +124,31 @@ impl Prometheus {
             url,
             http,
             _process: process,
-            _directory: directory,
+            _directory: own,
         }
     }
 
     /// The value of an instant, or of the last `seconds` each second, as Prometheus answers; its
     /// own words if it refuses the expression.
     pub(crate) async fn ask(&self, expr: &str, seconds: Option<u32>) -> Result<Value, String> {
+        let clock = genesys_cloud_exporter::clock::SystemClock::new();
+        self.ask_at(expr, seconds, clock.now().wall.0 / 1_000).await
+    }
+
+    /// The same as of another instant; of a range at most some hundred values.
+    pub(crate) async fn ask_at(
+        &self,
+        expr: &str,
+        seconds: Option<u32>,
+        now: i64,
+    ) -> Result<Value, String> {
         let query: String = url::form_urlencoded::byte_serialize(expr.as_bytes()).collect();
         let url = match seconds {
-            None => format!("{}/api/v1/query?query={query}", self.url),
+            None => format!("{}/api/v1/query?query={query}&time={now}", self.url),
             Some(seconds) => {
-                let now = genesys_cloud_exporter::clock::SystemClock::new()
-                    .now()
-                    .wall
-                    .0
-                    / 1_000;
-                let start = now - i64::from(seconds);
+                let (start, step) = (now - i64::from(seconds), seconds.div_ceil(240));
                 format!(
-                    "{}/api/v1/query_range?query={query}&start={start}&end={now}&step=1",
+                    "{}/api/v1/query_range?query={query}&start={start}&end={now}&step={step}",
                     self.url
                 )
             }

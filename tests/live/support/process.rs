@@ -120,6 +120,11 @@ impl Process {
         .await
     }
 
+    /// Its id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, `INT` or `TERM`.
     pub(crate) fn signal(&self, signal: &str) {
         let line = format!("kill -{signal} {}", self.child.id());

@@ -1,40 +1,16 @@
-//! From a request to the simulator's bytes and back to an answer: what the client does, without
-//! sockets. Paths come from the client's own builder, headers and limits from its own code.
+//! From a request to the simulator's bytes and back to an answer, and what of it the auditor
+//! sees: the bytes as they came, which the exporter's own code has not touched.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use genesys_cloud_exporter::simulator::exchange::{Delivery, SimRequest, SimResponse};
-use genesys_cloud_exporter::upstream::request::{ApiRequest, Endpoint};
-use genesys_cloud_exporter::upstream::response::{Headers, Response, TransportFailure};
-use http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::Value;
+use genesys_cloud_exporter::history::wire;
+use genesys_cloud_exporter::model::time::Millis;
+use genesys_cloud_exporter::simulator::exchange::SimResponse;
+use genesys_cloud_exporter::upstream::request::Endpoint;
+use genesys_cloud_exporter::upstream::response::{Response, TransportFailure};
 
 use super::observe::Raw;
 
-/// How the simulator's server drips a slow body.
-const DRIP_BYTES: i64 = 64;
-const DRIP_PAUSE: i64 = 500;
-
-/// A request as the client would write it; `None` without a token.
-pub(crate) fn written(request: &ApiRequest, token: Option<&str>) -> Option<SimRequest> {
-    let path_and_query = request.path_and_query();
-    if matches!(request, ApiRequest::Login) {
-        return Some(SimRequest {
-            method: "POST".to_owned(),
-            path_and_query,
-            authorization: Some(format!("Basic {}", STANDARD.encode("demo:demo"))),
-            body: Bytes::from_static(b"grant_type=client_credentials"),
-            ..SimRequest::default()
-        });
-    }
-    Some(SimRequest {
-        method: "GET".to_owned(),
-        path_and_query,
-        authorization: Some(format!("Bearer {}", token?)),
-        ..SimRequest::default()
-    })
-}
+pub(crate) use genesys_cloud_exporter::history::wire::written;
 
 /// What comes back, and how long it takes beyond the way itself. A login's token is taken out.
 pub(crate) struct Arrival {
@@ -46,78 +22,26 @@ pub(crate) struct Arrival {
 
 /// No answer.
 pub(crate) fn nothing(failure: TransportFailure, takes: i64) -> Arrival {
-    Arrival {
-        result: Err(failure),
-        raw: Raw {
-            status: None,
-            retry_after: None,
-            body: Bytes::new(),
-        },
-        takes,
-        token: None,
-    }
+    seen(wire::nothing(failure, Millis(takes)), None)
 }
 
 /// What the client makes of an answer that has `patience` left.
 pub(crate) fn arrive(endpoint: Endpoint, response: &SimResponse, patience: i64) -> Arrival {
-    let success = (200..300).contains(&response.status);
-    let drips = response.body.len() as i64 / DRIP_BYTES * DRIP_PAUSE;
-    let takes = match response.delivery {
-        Delivery::Normal | Delivery::CutBody => 0,
-        Delivery::Delayed(by) => by.0,
-        Delivery::SlowBody => drips,
-    };
-    // Of an answer without success the status counts, whatever becomes of its body.
-    let headless = matches!(response.delivery, Delivery::Delayed(_));
-    if takes > patience && (success || headless) {
-        return nothing(TransportFailure::Timeout, patience);
-    }
-    let takes = takes.min(patience);
-    if success && response.delivery == Delivery::CutBody {
-        return nothing(TransportFailure::Broken, takes);
-    }
-    if success && response.body.len() > endpoint.body_max() {
-        return nothing(TransportFailure::TooLarge, takes);
-    }
-    let raw = Raw {
-        status: Some(response.status),
-        retry_after: response.header("Retry-After").map(str::to_owned),
-        body: response.body.clone(),
-    };
-    let (token, body) = match endpoint {
-        Endpoint::Token if success => login(&response.body),
-        _ => (None, response.body.clone()),
-    };
-    let result = Ok(Response {
-        status: response.status,
-        headers: Headers::read(&headers(response)),
-        body,
-    });
+    let arrival = wire::arrive(endpoint, response, Millis(patience));
+    let came = arrival.result.is_ok().then_some(response);
+    seen(arrival, came)
+}
+
+fn seen(arrival: wire::Arrival, came: Option<&SimResponse>) -> Arrival {
+    let header = |name: &str| came?.header(name).map(str::to_owned);
     Arrival {
-        result,
-        raw,
-        takes,
-        token,
-    }
-}
-
-fn headers(response: &SimResponse) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in &response.headers {
-        let name: HeaderName = name.parse().unwrap();
-        map.insert(name, HeaderValue::from_str(value).unwrap());
-    }
-    map
-}
-
-/// The token, and what the client passes on of a login: only how long it is good.
-fn login(body: &Bytes) -> (Option<String>, Bytes) {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    match (body["access_token"].as_str(), body["expires_in"].as_i64()) {
-        (Some(token), Some(seconds)) => (
-            Some(token.to_owned()),
-            Bytes::from(format!(r#"{{"expires_in":{seconds}}}"#)),
-        ),
-        _ => (None, Bytes::from_static(br#"{"error":"no_token"}"#)),
+        result: arrival.result,
+        raw: Raw {
+            status: came.map(|response| response.status),
+            retry_after: header("Retry-After"),
+            body: came.map_or_else(Bytes::new, |response| response.body.clone()),
+        },
+        takes: arrival.takes.0,
+        token: arrival.token,
     }
 }
