@@ -13,6 +13,7 @@ pub(crate) mod sink; //         a collector that keeps what it gets
 #[path = "../../expose/otlp/translation.rs"]
 pub(crate) mod translation; //  what Prometheus makes of OTLP
 pub(crate) mod rotel; //        a real collector
+pub(crate) mod replay; //       what an OTLP receiver would have stored
 pub(crate) mod process; //      a child that cannot outlive its test
 pub(crate) mod wait; //         conditions with bounds
 
