@@ -208,6 +208,7 @@ impl Pipeline {
     fn explain(&mut self, flight: &Flight, status: u16, answer: &Answer) {
         let endpoint = flight.request.endpoint();
         let hint = match (status, missing_permissions(answer)) {
+            (400, _) if flight.task == Task::Probe => return,
             // Gone is an answer here: somebody else acts on it.
             (404, _)
                 if matches!(

@@ -184,6 +184,13 @@ pub(super) const SINGLE_BODY_MAX: usize = 1024 * 1024;
 
 impl Endpoint {
     /// Largest successful answer, decompressed, in bytes; a larger one is no answer.
+/// Whether a status answers `/api/v2/users/statuses` by saying that there is no such thing: not
+/// found, or bad, because the public platform reads the path as `/api/v2/users/{userId}` and
+/// `statuses` cannot be an id.
+pub const fn tells_no_snapshot(status: u16) -> bool {
+    matches!(status, 400 | 404)
+}
+
     pub const fn body_max(self) -> usize {
         match self {
             Self::Statuses => SNAPSHOT_BODY_MAX,
