@@ -258,6 +258,8 @@ impl Reconciler {
         agent.bulk_seen_at = Some(at);
         agent.ingested_at = agent.ingested_at.max(ingested_at);
         let news = agent.bulk != Some(fact);
+        // This dialect has no history to fill them from.
+        agent.holes.clear();
         agent.bulk = Some(fact);
         let confirms = agent.joined_with == Some(fact)
             && agent.joined()
