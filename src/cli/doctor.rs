@@ -114,6 +114,7 @@ impl Doctor {
         self.members(&mut found).await;
         if dialect == Dialect::Platform {
             self.history(&found).await;
+            self.after_call(&found).await;
             self.notifications().await;
         }
         self.rate_limit();

@@ -252,6 +252,7 @@ impl Pipeline {
             Task::Direct(user) => self.on_direct(&user, response, answer, now),
             Task::Probe => self.on_probe(response, now),
             Task::Backfill => self.on_details(&response.body, answer.received_at.wall, now),
+            Task::AfterCall(user) => self.on_after_call(&user, &response.body, answer, now),
             Task::OpenChannel(slot) => {
                 self.on_channel(slot, flight.generation, &response.body, now);
             }
@@ -279,6 +280,7 @@ impl Pipeline {
             }
             Task::Probe => self.probe_failed(failure, now),
             Task::Backfill => self.backfill_failed(failure, now),
+            Task::AfterCall(_) => self.after_call_failed(failure, now),
             Task::OpenChannel(slot) | Task::Subscribe(slot) => {
                 self.push_failed(*slot, failure, now);
             }
