@@ -14,7 +14,9 @@ use crate::model::ids::{QueueId, UserId};
 use crate::model::time::{Millis, Now};
 use crate::upstream::Client;
 use crate::upstream::headers::RateHeaders;
-use crate::upstream::request::{ApiRequest, MEMBERS_PAGE_SIZE, RequestId, USERS_PAGE_SIZE};
+use crate::upstream::request::{
+    ApiRequest, MEMBERS_PAGE_SIZE, RequestId, USERS_PAGE_SIZE, tells_no_snapshot,
+};
 use crate::upstream::response::Response;
 use crate::upstream::wire::Paging;
 use crate::upstream::{wire_platform, wire_status};
@@ -112,6 +114,7 @@ impl Doctor {
         self.members(&mut found).await;
         if dialect == Dialect::Platform {
             self.history(&found).await;
+            self.after_call(&found).await;
             self.notifications().await;
         }
         self.rate_limit();
@@ -219,13 +222,13 @@ impl Doctor {
             .send(id, &request, self.timeout, &self.clock)
             .await;
         let status = answer.result.as_ref().map_or(0, |response| response.status);
-        if status == 404 && configured == Dialect::Auto {
-            let found = "platform: /api/v2/users/statuses answered 404";
+        if tells_no_snapshot(status) && configured == Dialect::Auto {
+            let found = format!("platform: /api/v2/users/statuses answered {status}");
             self.report.add(CHECK, Verdict::Ok, found, "");
             return Some(Dialect::Platform);
         }
-        if status == 404 {
-            let found = "/api/v2/users/statuses answered 404";
+        if tells_no_snapshot(status) {
+            let found = format!("/api/v2/users/statuses answered {status}");
             let remedy = "set source.dialect to auto or platform";
             self.report.add(CHECK, Verdict::Fail, found, remedy);
             return None;

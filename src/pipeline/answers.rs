@@ -208,6 +208,7 @@ impl Pipeline {
     fn explain(&mut self, flight: &Flight, status: u16, answer: &Answer) {
         let endpoint = flight.request.endpoint();
         let hint = match (status, missing_permissions(answer)) {
+            (400, _) if flight.task == Task::Probe => return,
             // Gone is an answer here: somebody else acts on it.
             (404, _)
                 if matches!(
@@ -251,6 +252,7 @@ impl Pipeline {
             Task::Direct(user) => self.on_direct(&user, response, answer, now),
             Task::Probe => self.on_probe(response, now),
             Task::Backfill => self.on_details(&response.body, answer.received_at.wall, now),
+            Task::AfterCall(user) => self.on_after_call(&user, &response.body, answer, now),
             Task::OpenChannel(slot) => {
                 self.on_channel(slot, flight.generation, &response.body, now);
             }
@@ -278,6 +280,7 @@ impl Pipeline {
             }
             Task::Probe => self.probe_failed(failure, now),
             Task::Backfill => self.backfill_failed(failure, now),
+            Task::AfterCall(_) => self.after_call_failed(failure, now),
             Task::OpenChannel(slot) | Task::Subscribe(slot) => {
                 self.push_failed(*slot, failure, now);
             }

@@ -2,7 +2,8 @@
 //!
 //! Holes are noted by the reconciler. Each is asked for a moment after it was found, because the
 //! platform's analytics are not of the second, and again after growing pauses while it is not
-//! written down; a hundred users a query, with what the budget leaves to upkeep.
+//! written down; a hundred users a query, with what the budget leaves to upkeep. That a hole waits
+//! is the reconciler's to remember, over restarts too; when to ask for it is decided here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,9 +78,7 @@ impl Backfill {
     }
 
     /// The next query, about holes that lie near one another.
-    fn query(&mut self, now: Monotonic, latest: UnixMillis) -> Option<DetailsQuery> {
-        let oldest = latest - AGE_MAX;
-        self.wanted.retain(|_, wanted| wanted.hole.after >= oldest);
+    fn query(&mut self, now: Monotonic) -> Option<DetailsQuery> {
         let ready = |wanted: &Wanted| wanted.due <= now;
         let first = self.wanted.values().find(|wanted| ready(wanted))?.hole;
         let mut users = BTreeSet::new();
@@ -104,15 +103,17 @@ impl Backfill {
         })
     }
 
-    /// The hole has not been filled this time.
-    fn again(&mut self, key: &Key, now: Monotonic) {
-        if let Some(wanted) = self.wanted.get_mut(key) {
-            wanted.due = now + Millis(AGAIN.0 << wanted.attempts);
-            wanted.attempts += 1;
-            if wanted.attempts >= ATTEMPTS_MAX {
-                self.wanted.remove(key);
-            }
+    /// The hole has not been filled this time; it is given back if it was the last time.
+    fn again(&mut self, key: &Key, now: Monotonic) -> Option<Hole> {
+        let wanted = self.wanted.get_mut(key)?;
+        wanted.due = now + Millis(AGAIN.0 << wanted.attempts);
+        wanted.attempts += 1;
+        let hole = wanted.hole;
+        if wanted.attempts < ATTEMPTS_MAX {
+            return None;
         }
+        self.wanted.remove(key);
+        Some(hole)
     }
 }
 
@@ -131,13 +132,31 @@ impl Pipeline {
         {
             return;
         }
-        let latest = self.platform_now(now);
-        match self.backfill.query(now.mono, latest) {
+        self.forget_holes(now);
+        match self.backfill.query(now.mono) {
             Some(query) => {
                 let request = ApiRequest::UserDetails(query);
                 self.send(Task::Backfill, request, Priority::Upkeep, effects);
             }
             None => self.budget.given_back(Priority::Upkeep, 1, now.mono),
+        }
+    }
+
+    /// Lets go of holes that are too old to ask for, or that something else has filled.
+    fn forget_holes(&mut self, now: Now) {
+        let oldest = self.platform_now(now) - AGE_MAX;
+        let reconciler = &mut self.reconciler;
+        self.backfill.wanted.retain(|(user, _), wanted| {
+            if wanted.hole.after < oldest {
+                reconciler.give_up(user, wanted.hole);
+            }
+            reconciler.waits(user, wanted.hole)
+        });
+    }
+
+    fn ask_again(&mut self, key: &Key, now: Now) {
+        if let Some(hole) = self.backfill.again(key, now.mono) {
+            self.reconciler.give_up(&key.0, hole);
         }
     }
 
@@ -158,7 +177,7 @@ impl Pipeline {
             let past = page.users.iter().find(|past| past.user == key.0);
             let wanted = self.backfill.wanted.get(key).copied();
             let (Some(past), Some(wanted)) = (past, wanted) else {
-                self.backfill.again(key, now.mono);
+                self.ask_again(key, now);
                 continue;
             };
             match self
@@ -170,7 +189,7 @@ impl Pipeline {
                     self.backfill.wanted.remove(key);
                 }
                 Filling::Refused => drop(self.backfill.wanted.remove(key)),
-                Filling::NotYet => self.backfill.again(key, now.mono),
+                Filling::NotYet => self.ask_again(key, now),
             }
         }
         if filled > 0 {

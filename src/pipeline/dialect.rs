@@ -2,7 +2,8 @@
 //! the answers mean. Whatever differs between them stands here; the stages only see the values.
 //!
 //! With `source.dialect: auto` the platform is asked once for `/api/v2/users/statuses`, which the
-//! public platform does not have: 404 means `platform`. Until it has answered, a question is what
+//! public platform does not have: 404 means `platform`, and so does 400, since it may read the path
+//! as a user whose id cannot be one. Until it has answered, a question is what
 //! a snapshot would be: counted, retried and paused in the same way.
 
 use super::answers::Failure;
@@ -13,7 +14,7 @@ use crate::model::ids::UserId;
 use crate::model::time::{Millis, Monotonic, Now};
 use crate::model::view::SnapshotOutcome;
 use crate::poller::Priority;
-use crate::upstream::request::{ApiRequest, USERS_PAGE_SIZE};
+use crate::upstream::request::{ApiRequest, USERS_PAGE_SIZE, tells_no_snapshot};
 use crate::upstream::response::Response;
 use crate::upstream::wire::{RoutingStates, StatusPage};
 use crate::upstream::wire_platform::{self, AgentAnswer};
@@ -132,11 +133,11 @@ impl Pipeline {
         }
     }
 
-    /// The probe has no success. A 404 tells something; whatever else it is, a snapshot would
+    /// The probe has no success. 404 and 400 tell something; whatever else it is, a snapshot would
     /// have failed by it too, and counts as one.
     pub(super) fn probe_failed(&mut self, failure: Failure, now: Now) {
         match failure {
-            Failure::Status(404) => {
+            Failure::Status(status) if tells_no_snapshot(status) => {
                 if let Some(platform) = Spoken::configured(Dialect::Platform) {
                     self.speak(platform, now);
                 }

@@ -12,8 +12,10 @@
 //! | `directory` | registry, queues and members |
 //! | `joins` | routing states, stuck checks, divergence |
 //! | `push` | channels of push, and what their frames mean |
+//! | `backfill`, `after_call` | what is asked afterwards, to know better what was |
 //! | `commit` | when what changed is made durable and shown |
 
+mod after_call;
 mod answers;
 mod backfill;
 mod commit;
@@ -41,6 +43,7 @@ use crate::snapshot::{Delta, Registry, Scan};
 use crate::upstream::request::{ApiRequest, RequestId};
 use crate::upstream::response::Answer;
 
+use self::after_call::AfterCall;
 use self::backfill::Backfill;
 use self::dialect::Spoken;
 use self::directory::DirectoryLoad;
@@ -63,6 +66,7 @@ enum Task {
     OpenInteractions(UserId),
     Direct(UserId),
     Backfill,
+    AfterCall(UserId),
     OpenChannel(usize),
     Subscribe(usize),
 }
@@ -146,6 +150,7 @@ pub struct Pipeline {
     suspects: VecDeque<UserId>,
     direct: VecDeque<UserId>,
     backfill: Backfill,
+    after_call: AfterCall,
 
     health: Health,
     notices: Vec<Effect>,
@@ -215,6 +220,7 @@ impl Pipeline {
             suspects: VecDeque::new(),
             direct: VecDeque::new(),
             backfill: Backfill::default(),
+            after_call: AfterCall::default(),
             health,
             notices: Vec::new(),
             commit_at: None,

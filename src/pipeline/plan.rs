@@ -44,6 +44,7 @@ impl Pipeline {
             self.plan_joins(JoinClass::Oldest, Priority::Oldest, now, effects);
         }
         self.plan_backfill(now, effects);
+        self.plan_after_call(now, effects);
     }
 
     pub(super) fn append_overdue(&self, now: Monotonic) -> bool {
@@ -219,6 +220,7 @@ impl Pipeline {
             | Task::Queues
             | Task::Members
             | Task::Backfill
+            | Task::AfterCall(_)
             | Task::OpenChannel(_)
             | Task::Subscribe(_) => {
                 unreachable!("not a check; asked at {}", now.mono.0)

@@ -28,12 +28,16 @@ pub enum Priority {
     Oldest,
     /// Membership and registry.
     Upkeep,
+    /// What only sharpens a figure that is known already: since when after-call work goes on.
+    Detail,
 }
 
 impl Priority {
     /// How many percent of what snapshots leave this priority may fill, together with all else
     /// that is no snapshot. `Upkeep` stands above the two endless round robins, or they would
-    /// leave it nothing; what changed stands above both, or news would wait behind routine.
+    /// leave it nothing; what changed stands above both, or news would wait behind routine. First
+    /// joins come to an end, so they may have more than this while nothing above them needs it
+    /// ([`Budget::limit`]). `Detail` stands below all, and so can keep nobody waiting.
     const fn percent(self) -> u64 {
         match self {
             Self::Token | Self::Snapshot => 100,
@@ -41,6 +45,7 @@ impl Priority {
             Self::Changed => 85,
             Self::Upkeep => 65,
             Self::NeverJoined | Self::Oldest => 50,
+            Self::Detail => 40,
         }
     }
 
@@ -48,6 +53,7 @@ impl Priority {
         match self {
             Self::Snapshot => Class::Snapshot,
             Self::Upkeep => Class::Upkeep,
+            Self::Changed => Class::Changed,
             _ => Class::Other,
         }
     }
@@ -66,6 +72,10 @@ const RESERVE_MAX_PERCENT: u64 = 80;
 /// refresh now and then strangers would never be known. It fits between what checks may fill and
 /// the whole, so it takes nothing from anyone.
 const UPKEEP_FLOOR_PERCENT: u64 = 5;
+/// What first joins leave to agents that change, in percent: three quarters of a second's worth of
+/// the default allowance at once, and every request that becomes free after that. Where changes
+/// come in larger numbers, half of a minute's is left: what two polls of the default interval find.
+const CHANGED_RESERVE_PERCENT: u64 = 5;
 /// How far the window's end may seem to move within one fixed window: the header is rounded to
 /// seconds, and an answer takes its time.
 const RESET_TOLERANCE: Millis = Millis::from_secs(3);
@@ -85,6 +95,7 @@ const CARRIED_STEP: Millis = Millis::from_secs(5);
 const SNAPSHOT_INTERVAL_DEFAULT: Millis = Millis::from_secs(15);
 
 const _: () = assert!(Priority::Check.percent() + UPKEEP_FLOOR_PERCENT <= 100);
+const _: () = assert!(Priority::Detail.percent() < Priority::Oldest.percent());
 const _: () = assert!(Priority::Oldest.percent() < Priority::Upkeep.percent());
 const _: () = assert!(Priority::Upkeep.percent() < Priority::Changed.percent());
 const _: () = assert!(Priority::Changed.percent() < Priority::Check.percent());
@@ -125,6 +136,7 @@ pub struct Budget {
     queued: u32,
     joins: Pace,
     upkeep: Pace,
+    details: Pace,
     blocked_until: Option<Monotonic>,
     /// End of the platform's running window.
     window_end: Option<Monotonic>,
@@ -144,6 +156,7 @@ impl Budget {
             queued: 0,
             joins: Pace::default(),
             upkeep: Pace::default(),
+            details: Pace::default(),
             blocked_until: None,
             window_end: None,
             snapshot_cost: 1,
@@ -165,6 +178,7 @@ impl Budget {
         match priority {
             Priority::NeverJoined | Priority::Oldest => self.joins.take(cost, limit, WINDOW, now),
             Priority::Upkeep => self.upkeep.take(cost, limit, WINDOW, now),
+            Priority::Detail => self.details.take(cost, limit, WINDOW, now),
             _ => {}
         }
         self.ledger.record(priority.class(), cost, now);
@@ -350,11 +364,19 @@ impl Budget {
         priority == Priority::Upkeep && rest + cost <= free && used.upkeep + cost <= floor
     }
 
-    /// Up to where a priority may fill the part of the allowance that is not for snapshots.
+    /// Up to where a priority may fill the part of the allowance that is not for snapshots. First
+    /// joins may fill what changed agents do not need: they always find a reserve, and whatever
+    /// becomes free is theirs first.
     fn limit(&self, used: Used, priority: Priority) -> u32 {
         let free = self.free(used);
+        let share = |priority: Priority| free * priority.percent() / 100;
+        let mut limit = share(priority);
+        if priority == Priority::NeverJoined {
+            let reserve = (free * CHANGED_RESERVE_PERCENT / 100).max(used.changed / 2);
+            limit = limit.max(share(Priority::Changed).saturating_sub(reserve));
+        }
         // At least one where anything is free: a tiny budget is slow, not stuck.
-        let limit = (free * priority.percent() / 100).max(free.min(1));
+        let limit = limit.max(free.min(1));
         u32::try_from(limit).expect("a part of the allowance")
     }
 
@@ -385,6 +407,7 @@ impl Budget {
         match priority {
             Priority::NeverJoined | Priority::Oldest => Some(self.joins),
             Priority::Upkeep => Some(self.upkeep),
+            Priority::Detail => Some(self.details),
             _ => None,
         }
     }

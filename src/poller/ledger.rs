@@ -14,6 +14,8 @@ pub(super) enum Class {
     Snapshot,
     /// Upkeep of membership and registry.
     Upkeep,
+    /// Joins of agents that changed.
+    Changed,
     /// Any other request of ours.
     Other,
     /// Somebody else with the same OAuth client, as told by the rate headers.
@@ -25,19 +27,21 @@ pub(super) enum Class {
 pub(super) struct Used {
     pub(super) snapshot: u64,
     pub(super) upkeep: u64,
+    pub(super) changed: u64,
     pub(super) other: u64,
     pub(super) foreign: u64,
 }
 
 impl Used {
     pub(super) fn total(self) -> u64 {
-        self.snapshot + self.upkeep + self.other + self.foreign
+        self.snapshot + self.upkeep + self.changed + self.other + self.foreign
     }
 
     fn slot(&mut self, class: Class) -> &mut u64 {
         match class {
             Class::Snapshot => &mut self.snapshot,
             Class::Upkeep => &mut self.upkeep,
+            Class::Changed => &mut self.changed,
             Class::Other => &mut self.other,
             Class::Foreign => &mut self.foreign,
         }

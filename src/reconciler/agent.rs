@@ -70,6 +70,15 @@ pub struct Membership {
     pub queues: Arc<[QueueId]>,
 }
 
+/// Unknown time between two held segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Hole {
+    /// Start of the segment before it.
+    pub after: UnixMillis,
+    /// Start of the segment after it, where it ends.
+    pub until: UnixMillis,
+}
+
 /// Held back as volatile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolatileHold {
@@ -125,10 +134,18 @@ pub struct Agent {
     /// The public platform's own routing status; `None` in dialect `status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform_status: Option<PlatformStatus>,
+    /// When it last went from one status to another within one stay out of work: a start that is
+    /// none of a segment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turned_at: Option<UnixMillis>,
     /// Since when it has its presence, in dialect `platform`: a scan that is overtaken by push must
     /// not turn it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence_since: Option<UnixMillis>,
+    /// Holes that wait to be filled: kept with the history that they lie in, so that a restart
+    /// goes on asking. At most one before each segment held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holes: Vec<Hole>,
 
     /// The bulk record in force.
     #[serde(skip)]
@@ -169,7 +186,9 @@ impl Agent {
             volatile: None,
             ingested_at: UnixMillis(0),
             platform_status: None,
+            turned_at: None,
             presence_since: None,
+            holes: Vec::new(),
             bulk: None,
             bulk_seen_at: None,
             pending: false,
@@ -248,7 +267,8 @@ impl Agent {
         })
     }
 
-    /// Lets go of history that nothing will ask for again.
+    /// Lets go of history that nothing will ask for again. What a waiting hole lies between stays,
+    /// up to [`HISTORY_MAX`].
     pub fn prune(&mut self) {
         let Some(confirmed) = self.confirmed_until else {
             return;
@@ -257,10 +277,12 @@ impl Agent {
             .accrued_until
             .map_or(confirmed, |accrued| accrued.min(confirmed))
             - HISTORY_AGE_MAX;
+        let first_hole = self.holes.iter().map(|hole| hole.after).min();
+        let unneeded = |start| start < needed_from && first_hole.is_none_or(|hole| start <= hole);
         let old = self
             .history
             .windows(2)
-            .take_while(|pair| pair[1].entered_at < needed_from)
+            .take_while(|pair| unneeded(pair[1].entered_at))
             .count();
         let spare = self.history.len().saturating_sub(HISTORY_MIN);
         let surplus = self.history.len().saturating_sub(HISTORY_MAX);
@@ -268,6 +290,8 @@ impl Agent {
         if gone > 0 {
             self.history.drain(..gone);
             self.pruned = true;
+            let first = self.history.first().map(|held| held.entered_at);
+            self.holes.retain(|hole| Some(hole.after) >= first);
         }
     }
 }
@@ -312,6 +336,25 @@ mod tests {
             .collect();
         assert_eq!(kept, [3_600, 4_200, 4_800, 5_400]);
         assert!(agent.pruned);
+    }
+
+    #[test]
+    fn what_a_waiting_hole_lies_between_is_kept_while_there_is_room() {
+        let mut agent = agent();
+        agent.history = (0..10).map(|k| held(k * 600)).collect();
+        agent.confirmed_until = Some(UnixMillis(5_500_000));
+        agent.accrued_until = agent.confirmed_until;
+        agent.holes = vec![Hole {
+            after: UnixMillis(1_200_000),
+            until: UnixMillis(1_800_000),
+        }];
+        agent.prune();
+        assert_eq!(agent.history[0].entered_at, UnixMillis(1_200_000));
+        assert_eq!(agent.holes.len(), 1);
+        agent.history.extend((10..26).map(|k| held(k * 600)));
+        agent.prune();
+        assert_eq!(agent.history.len(), HISTORY_MAX);
+        assert!(agent.holes.is_empty(), "nothing could fill it any more");
     }
 
     #[test]

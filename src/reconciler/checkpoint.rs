@@ -171,6 +171,8 @@ impl Reconciler {
         let mut members: BTreeMap<QueueId, BTreeSet<UserId>> = BTreeMap::new();
         let mut resting = Vec::new();
         for (user, agent) in &mut self.agents {
+            let waiting = agent.holes.iter().map(|hole| (user.clone(), *hole));
+            self.holes.extend(waiting);
             if agent.follows_bulk {
                 agent.confirmed_until = agent.confirmed_until.max(self.cohort_until);
             }

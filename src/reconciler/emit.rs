@@ -1,7 +1,8 @@
 //! From what an answer changed to events for the journal, transitions and measurements.
 
-use super::agent::Held;
+use super::agent::{Agent, Held};
 use super::evidence::{Applied, Verdict};
+use super::membership::Directory;
 use super::reconcile::Reconciler;
 use crate::effect::Measurement;
 use crate::model::event::{Chain, Event, JournalRecord};
@@ -36,26 +37,9 @@ impl Reconciler {
                 continue;
             }
             let before = index.checked_sub(1).map(|at| &agent.history[at]);
-            let timestamp = agent.confirmed_until.unwrap_or(start).max(start);
-            self.changes.records.push(JournalRecord::Event(Event {
-                user_id: user.clone(),
-                state_entered_timestamp: start,
-                routing_availability: held.state,
-                raw_state: held.raw_state.clone(),
-                wrapup_code: held.wrapup_code.clone(),
-                ui_presence: agent.presence.clone().unwrap_or_else(unknown_presence),
-                queue_assignments: self.directory.labels(agent.queues()),
-                timestamp,
-                state_duration_seconds: timestamp - start,
-                ingested_at: held.ingested_at,
-                source: held.source,
-                volatile: agent.volatile.is_some(),
-                previous: before.map(|held| held.state),
-                revision: held.revision,
-                chain: held.chain,
-                estimated: held.estimated,
-                withdrawn: false,
-            }));
+            let previous = before.map(|held| held.state);
+            let event = event_of(user, agent, held, previous, &self.directory);
+            self.changes.records.push(JournalRecord::Event(event));
             // What happened before anybody counted is a fact for the windows, not an increase.
             let counted = agent.counted_from.is_some_and(|from| start >= from);
             if counted
@@ -76,6 +60,48 @@ impl Reconciler {
             }
         }
         agent.prune();
+    }
+}
+
+impl Reconciler {
+    /// A start that is held no more never was (semantics.md §12.11).
+    pub(super) fn withdraw(&mut self, user: &UserId, gone: &Held, previous: RoutingState) {
+        if let Some(agent) = self.agents.get(user) {
+            let mut event = event_of(user, agent, gone, Some(previous), &self.directory);
+            event.revision += 1;
+            event.withdrawn = true;
+            self.changes.records.push(JournalRecord::Event(event));
+        }
+    }
+}
+
+fn event_of(
+    user: &UserId,
+    agent: &Agent,
+    held: &Held,
+    previous: Option<RoutingState>,
+    directory: &Directory,
+) -> Event {
+    let start = held.entered_at;
+    let timestamp = agent.confirmed_until.unwrap_or(start).max(start);
+    Event {
+        user_id: user.clone(),
+        state_entered_timestamp: start,
+        routing_availability: held.state,
+        raw_state: held.raw_state.clone(),
+        wrapup_code: held.wrapup_code.clone(),
+        ui_presence: agent.presence.clone().unwrap_or_else(unknown_presence),
+        queue_assignments: directory.labels(agent.queues()),
+        timestamp,
+        state_duration_seconds: timestamp - start,
+        ingested_at: held.ingested_at,
+        source: held.source,
+        volatile: agent.volatile.is_some(),
+        previous,
+        revision: held.revision,
+        chain: held.chain,
+        estimated: held.estimated,
+        withdrawn: false,
     }
 }
 

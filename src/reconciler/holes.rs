@@ -1,10 +1,11 @@
 //! Holes: time of an agent of which nothing is known, because nobody looked or nothing proved
 //! what lay between two answers. What the platform wrote down meanwhile fills them
 //! (semantics.md §2.4): windows are revised, and counters move the time from unknown to where it
-//! was, once.
+//! was, once. Those that wait are kept with the agent, so that a restart goes on asking.
 //!
 //! Only a history without a gap of its own, from the segment before the hole to the one after it,
-//! fills anything. Inside one `INTERACTING` it does not tell calls from after-call work; what was
+//! fills anything. Two statuses in a row that are one routing state are one segment: a start that
+//! was taken for another is withdrawn. Inside one `INTERACTING` it does not tell calls from after-call work; what was
 //! not seen of it counts as on call.
 
 use crate::model::event::Chain;
@@ -16,18 +17,10 @@ use crate::model::timeline::spans;
 use crate::upstream::wire_platform::{PastStatus, UserPast};
 
 use super::accrual;
+pub use super::agent::Hole;
 use super::agent::{Agent, Held};
 use super::evidence::{Applied, Verdict};
 use super::reconcile::Reconciler;
-
-/// Unknown time between two held segments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Hole {
-    /// Start of the segment before it.
-    pub after: UnixMillis,
-    /// Start of the segment after it, where it ends.
-    pub until: UnixMillis,
-}
 
 /// What became of an attempt to fill a hole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,32 +50,35 @@ fn hole_before(agent: &Agent, index: usize) -> Option<Hole> {
         .then_some(Hole { after: from, until })
 }
 
-/// Fills `hole` from `past`; what changed, or why nothing did.
+/// Fills what is left of `hole` from `past`; what changed, or why nothing did.
 fn fill(
     agent: &mut Agent,
     hole: Hole,
     past: &UserPast,
     ingested_at: UnixMillis,
-) -> Result<Applied, Filling> {
+) -> Result<(Applied, Option<Withdrawn>), Filling> {
     let index = agent
         .history
         .binary_search_by_key(&hole.until, |held| held.entered_at)
         .map_err(|_| Filling::Refused)?;
-    if hole_before(agent, index) != Some(hole) {
-        return Err(Filling::Filled);
-    }
+    // A segment that was told meanwhile may have made it smaller.
+    let hole = hole_before(agent, index).ok_or(Filling::Filled)?;
     let (before, after) = (&agent.history[index - 1], &agent.history[index]);
     let between = between(before, after, &past.statuses)?;
     let mut applied = Applied {
         verdict: Verdict::Current,
         ..Applied::default()
     };
-    let mut last = hole.after;
+    let (mut last, mut last_state) = (hole.after, before.state);
     let mut filling = Vec::with_capacity(between.len());
     for status in between {
+        let state = state_of(status.status);
+        if state == last_state && state == RoutingState::NotReady {
+            continue;
+        }
         filling.push(Held {
             entered_at: status.from,
-            state: state_of(status.status),
+            state,
             raw_state: status.raw.clone(),
             wrapup_code: None,
             source: Source::History,
@@ -92,15 +88,38 @@ fn fill(
             estimated: false,
         });
         applied.added.push(status.from);
-        last = status.from;
+        (last, last_state) = (status.from, state);
     }
-    let after = &mut agent.history[index];
-    after.chain = Chain::Follows { entered_at: last };
-    after.revision += 1;
     applied.changed.clone_from(&applied.added);
-    applied.changed.push(hole.until);
+    let one_stay = after.state == RoutingState::NotReady && last_state == RoutingState::NotReady;
+    let withdrawn = one_stay.then(|| Withdrawn {
+        gone: agent.history.remove(index),
+        previous: last_state,
+    });
+    if withdrawn.is_some() {
+        agent.turned_at = agent.turned_at.max(Some(hole.until));
+    }
+    // Who follows the last of them: the segment after the hole, or the one after that.
+    if let Some(next) = agent.history.get_mut(index)
+        && (withdrawn.is_none()
+            || next.chain
+                == (Chain::Follows {
+                    entered_at: hole.until,
+                }))
+    {
+        next.chain = Chain::Follows { entered_at: last };
+        next.revision += 1;
+        applied.changed.push(next.entered_at);
+    }
     agent.history.splice(index..index, filling);
-    Ok(applied)
+    Ok((applied, withdrawn))
+}
+
+/// A start that was no start of a segment of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Withdrawn {
+    gone: Held,
+    previous: RoutingState,
 }
 
 /// The statuses that lie wholly between two held segments, if the history goes from one to the
@@ -117,11 +136,22 @@ fn between<'p>(
     let held = &past[first];
     let begins = held.from == before.entered_at || is_work(before.state);
     if !begins || !agrees(before, held) {
-        return Err(Filling::Refused);
+        // What ran when this was written down may be older than the hole.
+        let behind = held.until.is_none();
+        return Err(if behind {
+            Filling::NotYet
+        } else {
+            Filling::Refused
+        });
     }
-    if ends_after(held, after.entered_at) && after.estimated && agrees(after, held) {
-        // One interaction all along, of which a later part was seen first after the hole.
-        return Ok(&[]);
+    if held.from < after.entered_at && is_work(after.state) && agrees(after, held) {
+        match held.until {
+            // One interaction all along, of which a later part was seen first after the hole.
+            Some(until) if until > after.entered_at => return Ok(&[]),
+            // It ran when this was written down, which may have been before the hole ended.
+            None => return Err(Filling::NotYet),
+            Some(_) => {}
+        }
     }
     let last = match past
         .iter()
@@ -139,10 +169,6 @@ fn between<'p>(
         return Err(Filling::Refused);
     }
     Ok(&past[first + 1..last])
-}
-
-fn ends_after(status: &PastStatus, instant: UnixMillis) -> bool {
-    status.until.is_none_or(|until| until > instant)
 }
 
 /// Whether a held segment can be a part of the status.
@@ -170,20 +196,41 @@ const fn state_of(status: PlatformStatus) -> RoutingState {
 impl Reconciler {
     /// Holes before the segments that an answer added are noted until somebody takes them.
     pub(super) fn note_holes(&mut self, user: &UserId, added: &[UnixMillis]) {
-        let Some(agent) = self.agents.get(user) else {
+        let Some(agent) = self.agents.get_mut(user) else {
             return;
         };
         if agent.platform_status.is_none() {
             // Dialect status has no history to ask for.
             return;
         }
-        for (index, held) in agent.history.iter().enumerate() {
-            if added.binary_search(&held.entered_at).is_ok()
-                && let Some(hole) = hole_before(agent, index)
-            {
-                self.holes.push((user.clone(), hole));
-            }
+        let starts = agent.history.iter().enumerate();
+        let found: Vec<Hole> = starts
+            .filter(|(_, held)| added.binary_search(&held.entered_at).is_ok())
+            .filter_map(|(index, _)| hole_before(agent, index))
+            .collect();
+        for hole in found {
+            agent.holes.retain(|known| known.until != hole.until);
+            agent.holes.push(hole);
+            self.holes.push((user.clone(), hole));
         }
+    }
+
+    /// Nothing will fill a hole: it stays unknown.
+    pub fn give_up(&mut self, user: &UserId, hole: Hole) {
+        let Some(agent) = self.agents.get_mut(user) else {
+            return;
+        };
+        let waiting = agent.holes.len();
+        agent.holes.retain(|known| known.until != hole.until);
+        if agent.holes.len() < waiting {
+            self.changes.agents.insert(user.clone());
+        }
+    }
+
+    /// Whether a hole still waits to be filled.
+    pub fn waits(&self, user: &UserId, hole: Hole) -> bool {
+        let agent = self.agents.get(user);
+        agent.is_some_and(|agent| agent.holes.iter().any(|known| known.until == hole.until))
     }
 
     /// Holes noted since the last time.
@@ -204,14 +251,22 @@ impl Reconciler {
             return Filling::Refused;
         };
         let accrued = accrual::remember(agent, tolerance);
-        let applied = match fill(agent, hole, past, ingested_at) {
-            Ok(applied) => applied,
-            Err(filling) => return filling,
+        let (applied, withdrawn) = match fill(agent, hole, past, ingested_at) {
+            Ok(filled) => filled,
+            Err(Filling::NotYet) => return Filling::NotYet,
+            Err(settled) => {
+                self.give_up(user, hole);
+                return settled;
+            }
         };
+        agent.holes.retain(|known| known.until != hole.until);
         if let Some(accrued) = accrued {
             accrual::restate(&mut self.ledger, agent, &accrued, tolerance);
         }
         self.changes.agents.insert(user.clone());
+        if let Some(withdrawn) = withdrawn {
+            self.withdraw(user, &withdrawn.gone, withdrawn.previous);
+        }
         self.emit(user, &applied);
         Filling::Filled
     }

@@ -5,6 +5,7 @@
 //! segments, absence is not evidence, counters never fall, blind time is nobody's.
 
 pub mod accrual;
+pub mod after_call;
 pub mod agent;
 pub mod checkpoint;
 pub mod closing;

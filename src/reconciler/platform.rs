@@ -3,7 +3,8 @@
 //!
 //! The platform moves no start time between a call, its after-call work and a call that follows
 //! at once: inside one `INTERACTING` those starts are observed, and marked as estimated
-//! (semantics.md §12.11).
+//! (semantics.md §12.11). And it moves the start inside one stay out of work, when somebody who
+//! missed an alert goes off queue: what is known to be that stay stays one segment.
 
 use crate::model::ids::UserId;
 use crate::model::platform_status::PlatformStatus;
@@ -39,6 +40,9 @@ pub fn states_told(
         )
     };
     let entries = match (fact.since, agent.current()) {
+        (Some(since), Some(current)) if is_within_stay(agent, fact.status, since) => {
+            vec![as_held(current)]
+        }
         (Some(since), _) if fact.status != PlatformStatus::Interacting => vec![told(state, since)],
         (Some(since), Some(current)) if is_within(agent, since) => {
             if current.state == state {
@@ -76,6 +80,26 @@ pub(super) fn is_within(agent: &Agent, since: UnixMillis) -> bool {
         return false;
     };
     agent.history[first..].iter().all(interacting)
+}
+
+/// Whether a start is known to be none of a segment: the present stay out of work went on with
+/// this status.
+pub(super) fn is_within_stay(agent: &Agent, status: PlatformStatus, since: UnixMillis) -> bool {
+    is_out_of_work(status) && agent.turned_at == Some(since) && is_in_stay_before(agent, since)
+}
+
+/// Whether the agent is out of work, and was before an instant.
+pub(super) fn is_in_stay_before(agent: &Agent, instant: UnixMillis) -> bool {
+    let current = agent.current();
+    current.is_some_and(|held| held.state == RoutingState::NotReady && held.entered_at < instant)
+}
+
+/// Off queue, asked for or not: one routing state with two statuses.
+pub(super) const fn is_out_of_work(status: PlatformStatus) -> bool {
+    matches!(
+        status,
+        PlatformStatus::OffQueue | PlatformStatus::NotResponding
+    )
 }
 
 pub(super) fn as_held(held: &Held) -> RoutingEntry {

@@ -14,8 +14,10 @@ use crate::upstream::channel::{OpenInteractions, PushedPresence, PushedStatus};
 use crate::upstream::wire::{PlatformFact, RoutingEntry, RoutingStates, StatusRecord};
 
 use super::agent::Agent;
-use super::evidence::Evidence;
-use super::platform::{as_held, is_within, states_told};
+use super::evidence::{Evidence, FUTURE_TOLERANCE};
+use super::platform::{
+    as_held, is_in_stay_before, is_out_of_work, is_within, is_within_stay, states_told,
+};
 use super::reconcile::Reconciler;
 
 /// A change is held against push only if it had so long to arrive before the scan was asked for:
@@ -62,6 +64,10 @@ impl Reconciler {
             return false;
         };
         let status = PlatformStatus::parse(&told.status);
+        let ahead = told.since > evidence.latest + FUTURE_TOLERANCE;
+        if !ahead && turns(agent, status, told.since, unbroken) {
+            agent.turned_at = Some(told.since);
+        }
         let answer = told_by_status(agent, status, told, unbroken);
         if agent.current().is_none_or(|c| c.entered_at <= told.since) {
             agent.platform_status = Some(status);
@@ -125,8 +131,9 @@ impl Reconciler {
         let Some(started) = record.platform.as_ref().and_then(|fact| fact.since) else {
             return false;
         };
-        let held = self.agents.get(&record.user_id).and_then(Agent::current);
-        held.is_some_and(|held| held.entered_at < started)
+        let agent = self.agents.get(&record.user_id);
+        let known = agent.and_then(|agent| agent.turned_at.max(Some(agent.current()?.entered_at)));
+        known.is_some_and(|known| known < started)
             && started > since
             && started + PUSH_PATIENCE < sent_at
     }
@@ -140,6 +147,20 @@ fn fact(status: PlatformStatus, since: Option<UnixMillis>) -> PlatformFact {
         presence_since: UnixMillis(0),
         unoccupied: false,
     }
+}
+
+/// Whether who missed an alert goes off queue, or the other way round: the stay out of work goes
+/// on, where every change is told.
+fn turns(
+    agent: &Agent,
+    status: PlatformStatus,
+    since: UnixMillis,
+    unbroken: Option<UnixMillis>,
+) -> bool {
+    let before = agent.platform_status;
+    let another = before.is_some_and(|before| is_out_of_work(before) && before != status);
+    let proven = unbroken.is_some_and(|told| Some(told) <= agent.confirmed_until);
+    proven && another && is_out_of_work(status) && is_in_stay_before(agent, since)
 }
 
 /// What a status says as segments; `None` if nothing can be made of it.
@@ -158,6 +179,9 @@ fn told_by_status(
     };
     if status == PlatformStatus::Interacting && is_within(agent, told.since) {
         // The same interaction again, because something else changed.
+        return Some(alone(as_held(current)));
+    }
+    if is_within_stay(agent, status, told.since) {
         return Some(alone(as_held(current)));
     }
     let raw = (status == PlatformStatus::Other).then(|| {

@@ -61,6 +61,8 @@ pub struct Reconciler {
     pub(super) joins: Joins,
     pub(super) changes: Changes,
     pub(super) holes: Vec<(UserId, Hole)>,
+    /// Agents whose after-call work has just begun, at an instant that was observed.
+    pub(super) after_call: Vec<UserId>,
     /// Divergence validation.
     pub divergence: Divergence,
 }
@@ -87,6 +89,7 @@ impl Reconciler {
             joins: Joins::default(),
             changes: Changes::default(),
             holes: Vec::new(),
+            after_call: Vec::new(),
             divergence: Divergence::default(),
             config,
         }
@@ -255,6 +258,8 @@ impl Reconciler {
             last_modified: record.last_modified,
         };
         agent.platform_status = None;
+        // This dialect has no history to fill them from.
+        agent.holes.clear();
         agent.bulk_seen_at = Some(at);
         agent.ingested_at = agent.ingested_at.max(ingested_at);
         let news = agent.bulk != Some(fact);
@@ -405,6 +410,7 @@ impl Reconciler {
         }
         self.changes.agents.insert(user.clone());
         self.note_holes(user, &applied.added);
+        self.note_after_call(user, &applied.added);
         self.emit(user, &applied);
         applied.verdict
     }

@@ -20,6 +20,19 @@ const DEFINITION: u64 = 44;
 /// Of the calls that have no after-call work, this percentage are outside all queues.
 const OUTBOUND_PERCENT: u32 = 50;
 
+/// Whoever shows a pause within this of becoming not ready has asked for it; who shows it later
+/// has missed an alert first.
+const MISSED_FOR: Millis = Millis::from_secs(20);
+
+/// Which part of a stay out of work an agent did not ask for: an alert was missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missed {
+    Nothing,
+    /// Until the desktop shows this presence: then the agent has gone off queue.
+    Until(usize),
+    Throughout,
+}
+
 /// The platform's routing status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RoutingStatus {
@@ -174,8 +187,8 @@ impl<'a> Reading<'a> {
         let presence = self.presence_of(segment, shown);
         let presence_since = self.presence_since(segment, shown);
         Standing {
-            status: self.status_of(segment),
-            status_since: self.status_since(segment),
+            status: self.status_of(segment, shown),
+            status_since: self.status_since(segment, shown),
             presence,
             presence_since,
             definition: self.definition(presence, presence_since),
@@ -195,12 +208,12 @@ impl<'a> Reading<'a> {
     /// Stretches of routing status that touch `[from, …)` up to the instant read, in order.
     pub(super) fn statuses_from(&self, from: UnixMillis) -> Vec<StatusSpan> {
         let mut spans: Vec<StatusSpan> = Vec::new();
-        let mut segment = self.at.0;
+        let (mut segment, mut shown) = self.at;
         let mut until = None;
         loop {
-            let since = self.status_since(segment);
+            let since = self.status_since(segment, shown);
             spans.push(StatusSpan {
-                status: self.status_of(segment),
+                status: self.status_of(segment, shown),
                 since,
                 until,
             });
@@ -212,6 +225,8 @@ impl<'a> Reading<'a> {
                 return spans;
             }
             segment = first - 1;
+            let desktop = self.presence.partition_point(|start| start.at < since);
+            shown = desktop.saturating_sub(1);
             until = Some(since);
         }
     }
@@ -242,10 +257,16 @@ impl<'a> Reading<'a> {
 
     /// When the status in force ends, if that is by an instant that has been read before.
     pub(super) fn end_of_status(&self, by: UnixMillis) -> Option<UnixMillis> {
-        let status = self.status_of(self.at.0);
-        (self.at.0 + 1..self.routing.len())
+        let (segment, shown) = self.at;
+        if let Missed::Until(position) = self.missed(segment)
+            && shown < position
+        {
+            return Some(self.presence[position].at).filter(|at| *at <= by);
+        }
+        let status = self.status_of(segment, shown);
+        (segment + 1..self.routing.len())
             .take_while(|&segment| self.routing[segment].entered_at <= by)
-            .find(|&segment| self.status_of(segment) != status)
+            .find(|&segment| self.status_of(segment, 0) != status)
             .map(|segment| self.routing[segment].entered_at)
     }
 
@@ -275,13 +296,17 @@ impl<'a> Reading<'a> {
         Some((routing.checked_sub(1)?, presence.checked_sub(1)?))
     }
 
-    fn status_of(&self, segment: usize) -> RoutingStatus {
+    /// The status of a segment while the desktop shows a presence.
+    fn status_of(&self, segment: usize, shown: usize) -> RoutingStatus {
         match self.routing[segment].state {
             RoutingState::Available => RoutingStatus::Idle,
             RoutingState::OnCall if self.is_outbound(segment) => RoutingStatus::Communicating,
             RoutingState::OnCall | RoutingState::WrapUp => RoutingStatus::Interacting,
-            RoutingState::NotReady if self.missed_an_alert(segment) => RoutingStatus::NotResponding,
-            RoutingState::NotReady => RoutingStatus::OffQueue,
+            RoutingState::NotReady => match self.missed(segment) {
+                Missed::Until(position) if shown >= position => RoutingStatus::OffQueue,
+                Missed::Until(_) | Missed::Throughout => RoutingStatus::NotResponding,
+                Missed::Nothing => RoutingStatus::OffQueue,
+            },
             RoutingState::Unknown => unreachable!("BUG: a timeline has no unknown state"),
         }
     }
@@ -300,25 +325,39 @@ impl<'a> Reading<'a> {
     }
 
     /// Whether an agent at work became not ready without having asked for it: the desktop goes
-    /// on to say that the agent works.
-    fn missed_an_alert(&self, segment: usize) -> bool {
+    /// on to say that the agent works, until the agent asks for a pause.
+    fn missed(&self, segment: usize) -> Missed {
         let entered = self.routing[segment].entered_at;
         let left = self.routing.get(segment + 1).map(|next| next.entered_at);
         let inside = self.presence.partition_point(|start| start.at <= entered);
         let at_work = |start: &PresenceStart| matches!(start.presence, "Available" | "On Queue");
         let shown = self.presence[inside.saturating_sub(1)];
-        segment > 0
-            && (at_work(&shown) || shown.presence == "Busy")
-            && self.presence[inside..]
-                .iter()
-                .take_while(|start| left.is_none_or(|left| start.at < left))
-                .all(at_work)
+        let worked = segment > 0 && (at_work(&shown) || shown.presence == "Busy");
+        if self.routing[segment].state != RoutingState::NotReady || !worked {
+            return Missed::Nothing;
+        }
+        let pause = self.presence[inside..]
+            .iter()
+            .take_while(|start| left.is_none_or(|left| start.at < left))
+            .position(|start| !at_work(start));
+        match pause {
+            None => Missed::Throughout,
+            Some(pause) if self.presence[inside + pause].at >= entered + MISSED_FOR => {
+                Missed::Until(inside + pause)
+            }
+            Some(_) => Missed::Nothing,
+        }
     }
 
-    fn status_since(&self, segment: usize) -> UnixMillis {
-        let status = self.status_of(segment);
+    fn status_since(&self, segment: usize, shown: usize) -> UnixMillis {
+        if let Missed::Until(position) = self.missed(segment)
+            && shown >= position
+        {
+            return self.presence[position].at;
+        }
+        let status = self.status_of(segment, shown);
         let mut first = segment;
-        while first > 0 && self.status_of(first - 1) == status {
+        while first > 0 && self.status_of(first - 1, shown) == status {
             first -= 1;
         }
         self.routing[first].entered_at
@@ -326,9 +365,9 @@ impl<'a> Reading<'a> {
 
     /// On queue is what whoever takes interactions shows, whatever the desktop of the other
     /// dialect says; and nobody who is off queue shows it.
-    fn presence_of(&self, segment: usize, shown: usize) -> &'static SystemPresence {
-        let shown = self.presence[shown].presence;
-        let takes = match self.status_of(segment) {
+    fn presence_of(&self, segment: usize, position: usize) -> &'static SystemPresence {
+        let shown = self.presence[position].presence;
+        let takes = match self.status_of(segment, position) {
             RoutingStatus::Idle | RoutingStatus::Interacting | RoutingStatus::NotResponding => true,
             RoutingStatus::OffQueue | RoutingStatus::Communicating => false,
         };

@@ -67,6 +67,11 @@ pub enum ApiRequest {
     },
     /// `POST /api/v2/analytics/users/details/query`: routing statuses of the past.
     UserDetails(DetailsQuery),
+    /// `GET /api/v2/analytics/agents/{userId}/status`: what one user works on this moment.
+    AgentStatus {
+        /// Whose.
+        user: UserId,
+    },
     /// `POST /api/v2/notifications/channels`: a channel for notifications.
     OpenChannel,
     /// `PUT /api/v2/notifications/channels/{channelId}/subscriptions?ignoreErrors=true`: its topics,
@@ -137,6 +142,8 @@ pub enum Endpoint {
     QueueMembers,
     /// The past of users.
     UserDetails,
+    /// What one user works on.
+    AgentStatus,
     /// Channels of notifications.
     Channels,
     /// Topics of a channel.
@@ -145,7 +152,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Token,
         Self::Statuses,
         Self::RoutingState,
@@ -154,6 +161,7 @@ impl Endpoint {
         Self::Queues,
         Self::QueueMembers,
         Self::UserDetails,
+        Self::AgentStatus,
         Self::Channels,
         Self::Subscriptions,
     ];
@@ -169,10 +177,18 @@ impl Endpoint {
             Self::Queues => "/api/v2/routing/queues",
             Self::QueueMembers => "/api/v2/routing/queues/{queueId}/members",
             Self::UserDetails => "/api/v2/analytics/users/details/query",
+            Self::AgentStatus => "/api/v2/analytics/agents/{userId}/status",
             Self::Channels => "/api/v2/notifications/channels",
             Self::Subscriptions => "/api/v2/notifications/channels/{channelId}/subscriptions",
         }
     }
+}
+
+/// Whether a status answers `/api/v2/users/statuses` by saying that there is no such thing: not
+/// found, or bad, because the public platform reads the path as `/api/v2/users/{userId}` and
+/// `statuses` cannot be an id.
+pub const fn tells_no_snapshot(status: u16) -> bool {
+    matches!(status, 400 | 404)
 }
 
 /// Largest bulk answer, decompressed: 200,000 records of 300 bytes. A larger one is no answer.
@@ -191,6 +207,7 @@ impl Endpoint {
             Self::Token
             | Self::RoutingState
             | Self::User
+            | Self::AgentStatus
             | Self::Channels
             | Self::Subscriptions => SINGLE_BODY_MAX,
         }
@@ -215,6 +232,7 @@ impl ApiRequest {
             Self::Queues { .. } => Endpoint::Queues,
             Self::QueueMembers { .. } => Endpoint::QueueMembers,
             Self::UserDetails(_) => Endpoint::UserDetails,
+            Self::AgentStatus { .. } => Endpoint::AgentStatus,
             Self::OpenChannel => Endpoint::Channels,
             Self::Subscribe { .. } => Endpoint::Subscriptions,
         }
@@ -276,6 +294,9 @@ impl ApiRequest {
                 encode(queue.as_str())
             ),
             Self::UserDetails(_) => "/api/v2/analytics/users/details/query".to_owned(),
+            Self::AgentStatus { user } => {
+                format!("/api/v2/analytics/agents/{}/status", encode(user.as_str()))
+            }
             Self::OpenChannel => "/api/v2/notifications/channels".to_owned(),
             Self::Subscribe { channel, .. } => format!(
                 "/api/v2/notifications/channels/{}/subscriptions?ignoreErrors=true",

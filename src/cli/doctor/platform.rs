@@ -35,6 +35,24 @@ impl Doctor {
         }
     }
 
+    /// Whether the starts of after-call work can be asked for.
+    pub(super) async fn after_call(&mut self, found: &Found) {
+        const CHECK: &str = "after-call work";
+        let Some(user) = found.agent.clone() else {
+            self.report.add(CHECK, Verdict::Skipped, "", "");
+            return;
+        };
+        let request = ApiRequest::AgentStatus { user: user.clone() };
+        if let Some(success) = self.ask_for(CHECK, Verdict::Warn, &request).await {
+            match wire_platform::after_call_since(&success.response.body, &user) {
+                Ok(_) => self
+                    .report
+                    .add(CHECK, Verdict::Ok, "its starts can be read", ""),
+                Err(error) => self.unreadable(CHECK, &error),
+            }
+        }
+    }
+
     /// Whether changes can be pushed. The channel that this makes is the first to be given up,
     /// for nobody connects to it.
     pub(super) async fn notifications(&mut self) {

@@ -99,11 +99,18 @@ fn scan(size: u32) -> ApiRequest {
 }
 
 #[test]
-fn a_404_means_platform_and_a_snapshot_means_status() {
+fn a_404_or_a_400_means_platform_and_a_snapshot_means_status() {
     let mut run = Run::new("auto");
     assert_eq!(run.scans(), [&PROBE]);
     run.answer(&PROBE, 404, "{\"code\":\"not.found\",\"status\":404}");
     assert_eq!(run.scans(), [&scan(500)], "{:?}", run.open);
+
+    // It may read the path as a user whose id cannot be one.
+    let mut run = Run::new("auto");
+    run.answer(&PROBE, 400, "{\"code\":\"bad.request\",\"status\":400}");
+    assert_eq!(run.scans(), [&scan(500)], "{:?}", run.open);
+    let failed = run.pipeline.health.snapshots.values().sum::<u64>();
+    assert_eq!(failed, 0, "it is an answer, no failure");
 
     let mut run = Run::new("auto");
     run.answer(&PROBE, 200, "[]");

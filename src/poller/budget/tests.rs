@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ALL: [Priority; 7] = [
+const ALL: [Priority; 8] = [
     Priority::Token,
     Priority::Snapshot,
     Priority::Check,
@@ -12,6 +12,7 @@ const ALL: [Priority; 7] = [
     Priority::NeverJoined,
     Priority::Oldest,
     Priority::Upkeep,
+    Priority::Detail,
 ];
 
 fn at(seconds: i64) -> Monotonic {
@@ -32,7 +33,7 @@ fn fill(budget: &mut Budget, priority: Priority, now: Monotonic) -> u32 {
 fn priorities_are_declared_in_falling_order() {
     assert!(ALL.is_sorted());
     assert_eq!(ALL[0], Priority::Token);
-    assert_eq!(ALL[6], Priority::Upkeep);
+    assert_eq!(ALL[7], Priority::Detail);
 }
 
 #[test]
@@ -55,23 +56,98 @@ fn shares_leave_room_above_them() {
 fn background_is_spread_and_not_sent_as_a_burst() {
     let mut budget = Budget::new(300, 8);
     // 147 in 61 s are 415 ms apart; two seconds' worth may go at once.
-    assert_eq!(fill(&mut budget, Priority::NeverJoined, at(0)), 5);
+    assert_eq!(fill(&mut budget, Priority::Oldest, at(0)), 5);
     assert_eq!(
-        fill(&mut budget, Priority::Oldest, at(0)),
+        fill(&mut budget, Priority::NeverJoined, at(0)),
         0,
         "one pace for both"
     );
-    let mut now = at(0);
-    let mut sent = 5;
-    while sent < 400 {
-        now = budget.next_opportunity(Priority::NeverJoined, 1, now);
-        assert!(budget.admit(Priority::NeverJoined, 1, now));
+    let a_minute = alone(&mut budget, Priority::Oldest);
+    assert!((140.0..150.0).contains(&a_minute), "{a_minute} a minute");
+}
+
+/// Requests a minute of a priority that has the budget for itself.
+fn alone(budget: &mut Budget, priority: Priority) -> f64 {
+    let (mut now, mut sent) = (at(0), 0);
+    while sent < 1_000 {
+        now = budget.next_opportunity(priority, 1, now);
+        assert!(budget.admit(priority, 1, now));
         budget.finished();
         sent += 1;
     }
-    let minutes = (now - at(0)).as_secs_f64() / 60.0;
-    let a_minute = f64::from(sent) / minutes;
-    assert!((140.0..150.0).contains(&a_minute), "{a_minute} a minute");
+    f64::from(sent) / ((now - at(0)).as_secs_f64() / 60.0)
+}
+
+#[test]
+fn first_joins_have_nearly_all_that_nobody_else_wants() {
+    let a_minute = alone(&mut Budget::new(300, 8), Priority::NeverJoined);
+    // 236 of the 295 that snapshots leave, in 61 s.
+    assert!((228.0..240.0).contains(&a_minute), "{a_minute} a minute");
+}
+
+#[test]
+fn changed_agents_do_not_wait_behind_first_joins() {
+    let mut budget = Budget::new(300, 8);
+    let mut joined = 0;
+    for tick in 0..1_200 {
+        joined += fill(&mut budget, Priority::NeverJoined, Monotonic(tick * 100));
+    }
+    assert!(joined > 440, "{joined} in two minutes");
+    // The reserve at once, and then whatever becomes free, before any first join.
+    let (mut changed, mut first) = (0, 0);
+    for tick in 1_200..1_500 {
+        let now = Monotonic(tick * 100);
+        changed += fill(&mut budget, Priority::Changed, now);
+        if tick == 1_200 {
+            assert!(changed >= 14, "{changed} at once");
+        }
+        first += fill(&mut budget, Priority::NeverJoined, now);
+    }
+    assert!(changed > 110, "{changed} in half a minute");
+    assert_eq!(first, 0, "while changes wait");
+}
+
+#[test]
+fn where_changes_come_in_numbers_first_joins_leave_them_room_for_the_next() {
+    let mut budget = Budget::new(300, 8);
+    // Twenty-five change in each poll of 15 s: a hundred a minute.
+    let mut slowest = 0;
+    for tick in 0..3_000 {
+        let now = Monotonic(tick * 100);
+        if tick % 150 == 0 {
+            let at_once = (0..25)
+                .take_while(|_| {
+                    let admitted = budget.admit(Priority::Changed, 1, now);
+                    if admitted {
+                        budget.finished();
+                    }
+                    admitted
+                })
+                .count();
+            if tick >= 1_200 {
+                slowest = slowest.max(25 - at_once);
+            }
+        }
+        fill(&mut budget, Priority::NeverJoined, now);
+    }
+    assert_eq!(slowest, 0, "changes that had to wait");
+}
+
+#[test]
+fn details_wait_for_everything_else() {
+    let mut budget = Budget::new(300, 8);
+    fill(&mut budget, Priority::Changed, at(0));
+    assert_eq!(fill(&mut budget, Priority::Detail, at(1)), 0);
+    let a_minute = alone(&mut Budget::new(300, 8), Priority::Detail);
+    // 40 % of 295 in 61 s.
+    assert!((112.0..120.0).contains(&a_minute), "{a_minute} a minute");
+    let mut budget = Budget::new(300, 8);
+    alone(&mut budget, Priority::Detail);
+    for priority in [Priority::Oldest, Priority::Upkeep, Priority::Changed] {
+        let now = budget.next_opportunity(Priority::Detail, 1, at(520));
+        assert!(budget.admit(priority, 1, now), "{priority:?}");
+        budget.finished();
+    }
 }
 
 #[test]
@@ -89,7 +165,7 @@ fn upkeep_gets_through_while_joins_take_all_they_can() {
 #[test]
 fn ten_a_minute_work_for_every_priority() {
     let mut budget = Budget::new(10, 8);
-    let mut counts = [0; 7];
+    let mut counts = [0; 8];
     for second in 0..1_200 {
         if second % 15 == 0 && budget.admit(Priority::Snapshot, 1, at(second)) {
             budget.finished();
@@ -265,7 +341,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..4_000_i64).prop_map(Step::Wait),
-        12 => (0..7_usize, 1..6_u32).prop_map(|(p, cost)| Step::Admit(p, cost)),
+        12 => (0..8_usize, 1..6_u32).prop_map(|(p, cost)| Step::Admit(p, cost)),
         8 => Just(Step::Finish),
         2 => (
             proptest::option::of(0..400_u64),
@@ -382,9 +458,9 @@ proptest! {
                 prop_assert!(budget.admit(Priority::Snapshot, pages, now), "at {:?}", now);
                 for _ in 0..pages { budget.finished(); }
             }
-            let offset = jitter::up_to(seed.wrapping_add(tick as u64), 4) as usize;
-            for index in 0..5 {
-                while budget.admit(ALL[2 + (index + offset) % 5], 1, now) {
+            let offset = jitter::up_to(seed.wrapping_add(tick as u64), 5) as usize;
+            for index in 0..6 {
+                while budget.admit(ALL[2 + (index + offset) % 6], 1, now) {
                     outstanding.push(now + Millis(300));
                 }
             }

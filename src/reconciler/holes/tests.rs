@@ -111,7 +111,8 @@ fn a_history_without_gaps_fills_the_hole() {
         (900, OffQueue),
         (1_400, Idle),
     ]);
-    let applied = fill(&mut agent, HOLE, &told, at(1_600)).unwrap();
+    let (applied, withdrawn) = fill(&mut agent, HOLE, &told, at(1_600)).unwrap();
+    assert_eq!(withdrawn, None);
     assert_eq!(
         totals(&agent),
         [
@@ -121,9 +122,10 @@ fn a_history_without_gaps_fills_the_hole() {
             (Available, 100)
         ]
     );
-    assert_eq!(applied.added, [at(300), at(700), at(900)]);
-    assert_eq!(applied.changed, [at(300), at(700), at(900), at(1_400)]);
-    assert_eq!(agent.history[4].revision, 2);
+    // Out of work is one state, whether it was asked for or not.
+    assert_eq!(applied.added, [at(300), at(700)]);
+    assert_eq!(applied.changed, [at(300), at(700), at(1_400)]);
+    assert_eq!(agent.history[3].revision, 2);
     assert_eq!(agent.history[1].source, Source::History);
     // A second answer finds nothing to do.
     assert_eq!(
@@ -164,13 +166,19 @@ fn counters_move_the_time_once_and_never_fall() {
 
 #[test]
 fn what_is_not_written_down_yet_is_worth_asking_again() {
-    let told = past(&[(100, PlatformStatus::Idle), (300, PlatformStatus::OffQueue)]);
-    let mut agent = away(Available);
-    assert_eq!(
-        fill(&mut agent, HOLE, &told, at(1_600)),
-        Err(Filling::NotYet)
-    );
-    assert_eq!(agent, away(Available));
+    use PlatformStatus::{Idle, Interacting, OffQueue};
+    for told in [
+        past(&[(100, Idle), (300, OffQueue)]),
+        // Not even the beginning of the hole is.
+        past(&[(20, Idle), (50, Interacting)]),
+    ] {
+        let mut agent = away(Available);
+        assert_eq!(
+            fill(&mut agent, HOLE, &told, at(1_600)),
+            Err(Filling::NotYet)
+        );
+        assert_eq!(agent, away(Available));
+    }
 }
 
 #[test]
@@ -245,8 +253,67 @@ fn after_call_work_and_calls_are_parts_of_one_interaction() {
     let mut agent = away(WrapUp);
     agent.history[0].state = OnCall;
     agent.history[1].estimated = true;
+    let running = past(&[(100, Interacting)]);
+    assert_eq!(
+        fill(&mut agent, HOLE, &running, at(1_600)),
+        Err(Filling::NotYet),
+        "it may have ended since that was written down"
+    );
     let told = past(&[(100, Interacting), (1_450, Idle)]);
-    let applied = fill(&mut agent, HOLE, &told, at(1_600)).unwrap();
+    let (applied, _) = fill(&mut agent, HOLE, &told, at(1_600)).unwrap();
     assert_eq!(applied.changed, [at(1_400)]);
     assert_eq!(totals(&agent), [(OnCall, 1_250), (WrapUp, 100)]);
+}
+
+#[test]
+fn a_start_that_moved_within_one_stay_out_of_work_is_withdrawn() {
+    use PlatformStatus::{NotResponding, OffQueue};
+    let mut agent = away(NotReady);
+    agent.history[0].state = NotReady;
+    agent.history.push(held(
+        1_450,
+        Available,
+        Chain::Follows {
+            entered_at: at(1_400),
+        },
+    ));
+    let told = past(&[(100, NotResponding), (1_400, OffQueue)]);
+    let (applied, withdrawn) = fill(&mut agent, HOLE, &told, at(1_600)).unwrap();
+    assert_eq!(withdrawn.unwrap().gone.entered_at, at(1_400));
+    assert_eq!((applied.added.len(), applied.changed), (0, vec![at(1_450)]));
+    assert_eq!(totals(&agent), [(NotReady, 1_300), (Available, 50)]);
+}
+
+#[test]
+fn a_hole_that_became_smaller_is_filled_as_far_as_it_is_left() {
+    use PlatformStatus::{Idle, Interacting, OffQueue};
+    let mut agent = away(Available);
+    agent.history.insert(
+        1,
+        held(
+            900,
+            NotReady,
+            Chain::Gap {
+                known_until: Some(at(200)),
+            },
+        ),
+    );
+    let told = past(&[
+        (100, Idle),
+        (300, Interacting),
+        (900, OffQueue),
+        (1_200, Interacting),
+        (1_400, Idle),
+    ]);
+    fill(&mut agent, HOLE, &told, at(1_600)).unwrap();
+    assert_eq!(
+        totals(&agent),
+        [
+            (Available, 50),
+            (Unknown, 700),
+            (NotReady, 300),
+            (OnCall, 200),
+            (Available, 100)
+        ]
+    );
 }

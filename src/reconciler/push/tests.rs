@@ -160,3 +160,32 @@ fn an_unknown_status_is_kept_in_its_own_words() {
     assert_eq!(current.state, RoutingState::Unknown);
     assert_eq!(current.raw_state.as_deref(), Some("LEVITATING"));
 }
+
+#[test]
+fn who_missed_an_alert_and_goes_off_queue_stays_in_one_stay() {
+    let mut agent = agent();
+    push(&mut agent, Some(6), &[(20, "NOT_RESPONDING")]);
+    agent.platform_status = Some(PlatformStatus::NotResponding);
+    let off = PlatformStatus::OffQueue;
+    // Unproven, it may have been ready in between: a segment of its own, with a hole before it.
+    assert!(!turns(&agent, off, at(50), None));
+    assert!(!turns(&agent, off, at(50), Some(at(21))), "told too late");
+    assert!(!turns(
+        &agent,
+        PlatformStatus::NotResponding,
+        at(50),
+        Some(at(6))
+    ));
+    assert!(turns(&agent, off, at(50), Some(at(6))));
+    agent.turned_at = Some(at(50));
+    push(&mut agent, Some(6), &[(50, "OFF_QUEUE")]);
+    assert_eq!(held(&agent), [(5, Available), (20, NotReady)]);
+    // A scan tells the same start, and another one is another stay.
+    let scanned = |since| {
+        let fact = fact(off, Some(at(since)));
+        let told = states_told(&agent, NotReady, &fact, at(90));
+        told.entries[0].entered_at
+    };
+    assert_eq!(scanned(50), at(20));
+    assert_eq!(scanned(60), at(60));
+}

@@ -8,6 +8,7 @@
 mod users; // users with presence, routing status and open work
 mod work; //  what an agent has open
 mod details; // routing statuses of the past
+mod sessions; // since when after-call work goes on
 mod notifications; // channels, subscriptions, frames
 
 #[cfg(test)]
@@ -15,4 +16,5 @@ mod tests;
 
 pub use details::{DETAILS_ROWS_MAX, DetailsPage, HISTORY_MAX, PastStatus, UserPast, user_details};
 pub use notifications::{FRAME_BYTES_MAX, FrameError, channel, frame, subscription};
+pub use sessions::after_call_since;
 pub use users::{AgentAnswer, USERS_MAX, user, users};
