@@ -1,8 +1,9 @@
-// Draws the dashboards of dashboards/ as PNG in dashboards/images, with the data of a running Prometheus:
-//   npm ci && node draw.mjs http://127.0.0.1:9090 [minutes]
+// Draws the dashboards of dashboards/ as PNG, with the data of a running Prometheus:
+//   npm ci && node draw.mjs http://127.0.0.1:9090 [MINUTES] [END, seconds since 1970] [DIRECTORY]
+// (15, now, dashboards/images). day.mjs does it for a simulated day.
 // It fails on a refused query, on an error while drawing, and on text that betrays a bug.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, dirname } from 'node:path';
@@ -12,12 +13,13 @@ import sharp from 'sharp';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dashboards = join(here, '../../../dashboards');
-const [prometheus = 'http://127.0.0.1:9090', minutes = '15'] = process.argv.slice(2);
+const [prometheus = 'http://127.0.0.1:9090', minutes = '15', end = Math.floor(Date.now() / 1000), images = join(dashboards, 'images')] = process.argv.slice(2);
 const WIDTH = 1500;
+const whole = { to: Number(end), from: Number(end) - Number(minutes) * 60 };
+// Single agents are looked at for hours, not for a day: some of them, when most are at work.
+const hours = { to: whole.to - Number(minutes) * 20, from: whole.to - Number(minutes) * 20 - Math.min(10800, Number(minutes) * 40) };
 // The upper part of each dashboard, in units of the grid: as much as one picture shows well.
-const PICTURES = { 'availability.json': 50, 'pipeline-health.json': 42, 'agent-detail.json': 40 };
-const to = Math.floor(Date.now() / 1000), from = to - Number(minutes) * 60;
-const step = Math.max(5, Math.round((to - from) / 180));
+const PICTURES = { 'availability.json': { bottom: 50, range: whole }, 'pipeline-health.json': { bottom: 42, range: whole }, 'agent-detail.json': { bottom: 40, range: hours } };
 
 async function ask(path, parameters) {
   const answer = await (await fetch(`${prometheus}${path}?${new URLSearchParams(parameters)}`)).json();
@@ -25,10 +27,13 @@ async function ask(path, parameters) {
   return answer.data.result ?? answer.data;
 }
 
-async function data(dashboard) {
-  const agents = (await ask('/api/v1/query', { query: 'topk(8, changes(genesyscloud_agent_state_entered_timestamp_seconds[10m]))' })).map((one) => one.metric.agent);
+async function data(dashboard, { from, to }) {
+  // As Grafana would: a point for each few pixels, no finer than scrapes.
+  const step = Math.max(5, Math.round((to - from) / 360 / 5) * 5);
+  const query = `changes(genesyscloud_agent_state_entered_timestamp_seconds[${to - from}s]) > 12`;
+  const agents = (await ask('/api/v1/query', { query, time: to })).map((one) => one.metric.agent).sort().slice(0, 8);
   const chosen = { agent: `(${agents.join('|')})` };
-  const fill = (expr) => expr.replace(/"\$(\w+)"/g, (_, name) => `"${chosen[name] ?? '.+'}"`).replaceAll('$__rate_interval', `${Math.max(60, 4 * step)}s`).replaceAll('$__range', `${to - from}s`);
+  const fill = (expr) => expr.replace(/"\$(\w+)"/g, (_, name) => `"${chosen[name] ?? '.+'}"`).replaceAll('$__rate_interval', `${Math.max(120, step + 30)}s`).replaceAll('$__range', `${to - from}s`);
   const results = {};
   for (const panel of dashboard.panels) {
     for (const target of panel.targets ?? []) {
@@ -64,13 +69,14 @@ await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
 const url = `http://127.0.0.1:${server.address().port}/`;
 
 let failed = false;
-for (const [name, bottom] of Object.entries(PICTURES)) {
+mkdirSync(images, { recursive: true });
+for (const [name, { bottom, range }] of Object.entries(PICTURES)) {
   const dashboard = JSON.parse(readFileSync(join(dashboards, name)));
   dashboard.panels = dashboard.panels.filter(({ gridPos }) => gridPos.y + gridPos.h <= bottom);
   const height = 46 + 38 * Math.max(...dashboard.panels.map((panel) => panel.gridPos.y + panel.gridPos.h));
-  input = JSON.stringify({ dashboard, results: await data(dashboard), range: { from: from * 1000, to: to * 1000 } }).replaceAll('<', '\\u003c');
+  input = JSON.stringify({ dashboard, results: await data(dashboard, range), range: { from: range.from * 1000, to: range.to * 1000 } }).replaceAll('<', '\\u003c');
   report = undefined;
-  const picture = join(dashboards, 'images', name.replace('.json', '.png'));
+  const picture = join(images, name.replace('.json', '.png'));
   const profile = mkdtempSync(join(scratch, 'profile-'));
   const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--hide-scrollbars',
     '--virtual-time-budget=12000', `--user-data-dir=${profile}`, `--window-size=${WIDTH},${height}`, `--screenshot=${picture}`, url];
