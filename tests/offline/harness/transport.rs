@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use genesys_cloud_exporter::simulator::exchange::{Delivery, SimRequest, SimResponse};
-use genesys_cloud_exporter::upstream::request::{ApiRequest, Endpoint};
+use genesys_cloud_exporter::upstream::request::{ApiRequest, Endpoint, Method};
 use genesys_cloud_exporter::upstream::response::{Headers, Response, TransportFailure};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -28,10 +28,16 @@ pub(crate) fn written(request: &ApiRequest, token: Option<&str>) -> Option<SimRe
             ..SimRequest::default()
         });
     }
+    let method = match request.method() {
+        Method::Get => "GET",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+    };
     Some(SimRequest {
-        method: "GET".to_owned(),
+        method: method.to_owned(),
         path_and_query,
         authorization: Some(format!("Bearer {}", token?)),
+        body: request.body().unwrap_or_default().into(),
         ..SimRequest::default()
     })
 }
