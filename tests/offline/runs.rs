@@ -5,11 +5,12 @@ use std::sync::Arc;
 use genesys_cloud_exporter::model::time::UnixMillis;
 use genesys_cloud_exporter::model::view::{BreakerState, View};
 use genesys_cloud_exporter::model::window::WindowRow;
+use genesys_cloud_exporter::simulator::notifications::NotificationStatistics;
 
 use crate::audit::rows::{Row, Tally};
 use crate::audit::truth::{Calm, Truth};
 use crate::audit::{Auditor, Complaints, Terms};
-use crate::harness::options::{MINUTE, Options};
+use crate::harness::options::{MINUTE, Options, Speech};
 use crate::harness::swarm::{RECOVERY, untruths};
 use crate::harness::world::World;
 
@@ -31,6 +32,7 @@ pub(crate) fn terms(options: &Options) -> Terms {
         breaker_failures: pipeline.breaker_failures as usize,
         stale_after: pipeline.stale_after.0,
         window: pipeline.window.length.0,
+        platform: options.speech != Speech::Status,
     }
 }
 
@@ -39,6 +41,13 @@ pub(crate) struct Run {
     pub(crate) tally: Tally,
     pub(crate) digest: u64,
     pub(crate) rows: Vec<WindowRow>,
+    /// What was shown last.
+    pub(crate) last: Arc<View>,
+    /// Times that the breaker opened, and questions about what one agent works on.
+    pub(crate) opened: usize,
+    pub(crate) after_call: usize,
+    /// The platform's account of its sockets and events.
+    pub(crate) notifications: NotificationStatistics,
     pub(crate) complaints: Complaints,
     pub(crate) says: String,
 }
@@ -47,6 +56,8 @@ pub(crate) struct Run {
 pub(crate) fn truth(world: &mut World<'_>, options: &Options) -> Truth {
     let until = options.end() + 60_000;
     let mut truth = Truth::of(&mut world.platform, until);
+    truth.platform = options.speech != Speech::Status;
+    truth.undated = truth.platform && !options.dated;
     if options.faults.contains("registry-shrink") {
         // Whoever the registry forgets for a while has come and gone too.
         truth.movers = truth.agents.len();
@@ -83,6 +94,7 @@ pub(crate) fn run(options: &Options) -> Run {
     let rows = world.run();
     let mut truth = truth(&mut world, options);
     let digest = world.digest;
+    let notifications = world.platform.notification_statistics();
     drop(world);
     let plain: Vec<Row> = rows.iter().map(Row::of).collect();
     let tally = auditor.finish(&plain, &mut truth, &calm(options));
@@ -105,6 +117,10 @@ pub(crate) fn run(options: &Options) -> Run {
         tally,
         digest,
         rows,
+        last,
+        opened: auditor.requests.opened,
+        after_call: auditor.requests.after_call,
+        notifications,
         complaints: auditor.complaints,
         says,
     }

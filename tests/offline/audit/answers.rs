@@ -25,8 +25,12 @@ pub(crate) fn asked_about(path: &str) -> Option<&str> {
     rest.strip_suffix("/state")
 }
 
-/// The page of a snapshot path.
+/// The page of a snapshot path, in either dialect.
 pub(crate) fn snapshot_page(path: &str) -> Option<u32> {
+    if let Some(query) = path.strip_prefix("/api/v2/users?") {
+        let page = query.split('&').find_map(|p| p.strip_prefix("pageNumber="));
+        return page.filter(|_| query.contains("expand="))?.parse().ok();
+    }
     let rest = path.strip_prefix("/api/v2/users/statuses")?;
     match rest.strip_prefix("?pageNumber=") {
         Some(page) => page.parse().ok(),

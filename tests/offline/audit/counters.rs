@@ -6,7 +6,7 @@ use std::sync::Arc;
 use genesys_cloud_exporter::model::view::{AgentView, View};
 
 use super::Complaints;
-use super::truth::Truth;
+use super::truth::{Truth, undated};
 
 /// Beyond an interval: the cache's age, and the way.
 const CONFIRMED_WITHIN: i64 = 20_000;
@@ -127,7 +127,7 @@ pub(crate) fn conserved(
     // At both ends agents are confirmed up to one interval, the cache's age and the way apart.
     let slack = agents * (first.interval.max(last.interval) + CONFIRMED_WITHIN);
     let moved = truth.movers as i64 * (elapsed + 600_000);
-    let increase: Vec<i64> = (0..5).map(|k| last.states[k] - first.states[k]).collect();
+    let mut increase: Vec<i64> = (0..5).map(|k| last.states[k] - first.states[k]).collect();
     let counted =
         increase.iter().sum::<i64>() - (last.debt - first.debt) + (last.held - first.held);
     let error = counted - agents * elapsed;
@@ -146,13 +146,18 @@ pub(crate) fn conserved(
             .flatten()
             .map(|s| s.1 - s.0)
             .sum::<i64>();
+    if truth.undated {
+        increase[2] += increase[3];
+        increase[3] = 0;
+    }
     let unclear = slack + untrue + estimated + last.debt + first.debt + last.held + first.held;
     for state in 0..4 {
         let lived: i64 = truth
             .agents
             .keys()
             .filter_map(|user| truth.lived(user, first.at, last.at))
-            .map(|(four, _)| four[state])
+            .map(|(four, _)| if truth.undated { undated(four) } else { four })
+            .map(|four| four[state])
             .sum();
         let missed = lived - increase[state];
         if missed < -unclear || missed > unclear + increase[4] + moved {

@@ -36,6 +36,9 @@ pub(crate) struct Terms {
     pub(crate) breaker_failures: usize,
     pub(crate) stale_after: i64,
     pub(crate) window: i64,
+    /// The public platform is spoken to: its answers and frames are read by nobody here, and what
+    /// is shown is held against the truth alone.
+    pub(crate) platform: bool,
 }
 
 /// Complaints kept of one kind; the rest is counted.

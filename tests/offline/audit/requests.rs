@@ -26,6 +26,8 @@ pub(crate) struct Requests {
     pub(crate) most_in_a_minute: usize,
     pub(crate) throttled: usize,
     pub(crate) opened: usize,
+    /// Questions about what one agent works on.
+    pub(crate) after_call: usize,
 }
 
 impl Requests {
@@ -41,6 +43,7 @@ impl Requests {
             most_in_a_minute: 0,
             throttled: 0,
             opened: 0,
+            after_call: 0,
         }
     }
 
@@ -66,6 +69,7 @@ impl Requests {
 
     fn sent(&mut self, at: i64, id: u64, path: &str, complaints: &mut Complaints) {
         self.sent += 1;
+        self.after_call += usize::from(path.starts_with("/api/v2/analytics/agents/"));
         while self
             .recent
             .front()

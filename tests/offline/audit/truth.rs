@@ -34,8 +34,17 @@ pub(crate) struct Truth {
     pub(crate) misled_about: BTreeMap<String, Vec<(i64, i64)>>,
     /// Agents who came or went.
     pub(crate) movers: usize,
+    /// After-call work is not told from the call before it everywhere: the two together count.
+    pub(crate) undated: bool,
+    /// The public platform is spoken to: some starts are observed.
+    pub(crate) platform: bool,
     /// Those who went.
     pub(crate) left: BTreeSet<String>,
+}
+
+/// Time in state with after-call work counted as the call that it belongs to.
+pub(crate) fn undated([available, not_ready, on_call, wrap_up]: Four) -> Four {
+    [available, not_ready, on_call + wrap_up, 0]
 }
 
 /// The number of a state, by its name on the wire; `None` for a state that nobody knows.

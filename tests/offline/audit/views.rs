@@ -262,6 +262,15 @@ impl Views {
     ) {
         let user = agent.user_id.as_str();
         let state = number(agent.state);
+        if self.terms.platform {
+            // The true start of one state may come after a later one that was observed.
+            let back =
+                before.is_some_and(|b| b.state != agent.state && b.entered_at > agent.entered_at);
+            if back {
+                complaints.add("went back", || format!("{before:?}\n    {agent:?}"));
+            }
+            return;
+        }
         let Some(entered) = agent.entered_at else {
             let said = |s: &Snapshot| s.told(user).any(|(_, told)| *told == state);
             let known = self.until_built().any(said);
@@ -304,6 +313,9 @@ impl Views {
         let user = agent.user_id.as_str();
         let shown = agent.presence.wire();
         let told = |s: &Snapshot| s.told(user).any(|(presence, _)| presence == shown);
+        if self.terms.platform {
+            return;
+        }
         let nobody_knows = before.is_none() && shown == "Unknown";
         // A restart shows what was kept, which the auditor saw long ago.
         if !nobody_knows && before.is_some() && !self.until_built().any(told) {

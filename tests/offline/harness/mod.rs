@@ -5,8 +5,10 @@
 //! and disks are stand-ins. One seed decides everything, so it reproduces everything.
 
 pub(crate) mod journal;
+mod log;
 pub(crate) mod observe;
 pub(crate) mod options;
+mod sockets;
 pub(crate) mod swarm;
-pub(crate) mod transport;
+mod transport;
 pub(crate) mod world;

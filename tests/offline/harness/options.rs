@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use genesys_cloud_exporter::config::{self, Config};
 use genesys_cloud_exporter::model::time::{Millis, UnixMillis};
+use genesys_cloud_exporter::simulator::dialect::Dialect;
 use genesys_cloud_exporter::simulator::faults::FaultPlan;
+use genesys_cloud_exporter::simulator::notifications::NotificationOptions;
 use genesys_cloud_exporter::simulator::org::OrgSpec;
 use genesys_cloud_exporter::simulator::platform::SimulatorOptions;
 
@@ -16,6 +18,15 @@ pub(crate) const ORIGIN: UnixMillis = UnixMillis(1_715_659_200_000); // 2024-05-
 
 pub(crate) const MINUTE: i64 = 60_000;
 pub(crate) const HOUR: i64 = 3_600_000;
+
+/// What the platform speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// The User Status API.
+    Status,
+    /// The public platform API, with push or by polls alone.
+    Platform { push: bool },
+}
 
 /// Which journal and store keep the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +67,8 @@ pub(crate) enum Upset {
 pub(crate) struct Options {
     pub(crate) seed: u64,
     pub(crate) org: OrgSpec,
+    pub(crate) speech: Speech,
+    pub(crate) notifications: NotificationOptions,
     pub(crate) origin: UnixMillis,
     /// Faults end after this long …
     pub(crate) faulty: i64,
@@ -74,6 +87,8 @@ pub(crate) struct Options {
     /// Until an append is durable.
     pub(crate) disk: RangeInclusive<i64>,
     pub(crate) keeping: Keeping,
+    /// The starts of after-call work are asked for: they are held against the truth too.
+    pub(crate) dated: bool,
     /// Further settings, as in a configuration file.
     pub(crate) settings: String,
 }
@@ -81,7 +96,7 @@ pub(crate) struct Options {
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "SEED={}", self.seed)?;
-        writeln!(f, "  {:?}", self.org)?;
+        writeln!(f, "  {:?}, {:?}", self.speech, self.org)?;
         writeln!(
             f,
             "  from {}: {} min with faults, {} min without; history {}, page {:?}, token {} s, \
@@ -110,6 +125,8 @@ impl Options {
         Self {
             seed: org.seed,
             org,
+            speech: Speech::Status,
+            notifications: NotificationOptions::default(),
             origin: ORIGIN,
             faulty: 0,
             calm,
@@ -122,14 +139,29 @@ impl Options {
             latency: 20..=120,
             disk: 1..=20,
             keeping: Keeping::Memory,
+            dated: false,
             settings: String::new(),
+        }
+    }
+
+    /// The same, of the public platform.
+    pub(crate) fn platform(org: OrgSpec, push: bool, calm: i64) -> Self {
+        Self {
+            speech: Speech::Platform { push },
+            settings: "volatile: { within: 5s }".to_owned(),
+            ..Self::calm(org, calm)
         }
     }
 
     /// The configuration, read as the exporter reads its file.
     pub(crate) fn config(&self) -> Config {
+        let (dialect, push) = match self.speech {
+            Speech::Status => ("status", "off"),
+            Speech::Platform { push: true } => ("platform", "auto"),
+            Speech::Platform { push: false } => ("platform", "off"),
+        };
         let text = format!(
-            "source: {{ name: sim, dialect: status, client_id: demo, api_url: 'http://127.0.0.1:1', login_url: \
+            "source: {{ name: sim, dialect: {dialect}, notifications: {push}, client_id: demo, api_url: 'http://127.0.0.1:1', login_url: \
              'http://127.0.0.1:1' }}\nbudget: {{ requests_per_minute: {} }}\n{}\n",
             self.requests_per_minute, self.settings
         );
@@ -147,6 +179,11 @@ impl Options {
             history: self.history,
             statuses_page: self.statuses_page,
             faults: FaultPlan::parse(&self.faults).unwrap(),
+            dialect: match self.speech {
+                Speech::Status => Dialect::Status,
+                Speech::Platform { .. } => Dialect::Platform,
+            },
+            notifications: self.notifications,
             ..SimulatorOptions::new(self.org, self.origin)
         }
     }

@@ -156,9 +156,12 @@ fn draw_faults(options: &mut Options, random: &mut ChaCha8Rng) {
 pub(crate) fn untruths(options: &Options) -> Vec<(i64, i64)> {
     let lies = |word: &&str| {
         let name = word.split('@').next().unwrap_or_default();
-        PLATFORM
-            .iter()
-            .any(|(fault, untrue)| *untrue && *fault == name)
+        // An open socket that says nothing says that nothing changes.
+        let silent = name == "socket-silent";
+        silent
+            || PLATFORM
+                .iter()
+                .any(|(fault, untrue)| *untrue && *fault == name)
     };
     let span = |word: &str| {
         let (start, lasts) = word.split_once('@')?.1.split_once('+')?;

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::fmt::Write as _;
 
 use genesys_cloud_exporter::config::Config;
 use genesys_cloud_exporter::effect::{Append, Effect};
@@ -13,6 +12,7 @@ use genesys_cloud_exporter::pipeline::Pipeline;
 use genesys_cloud_exporter::simulator::exchange::SimRequest;
 use genesys_cloud_exporter::simulator::faults::FaultPlan;
 use genesys_cloud_exporter::simulator::platform::SimulatedPlatform;
+use genesys_cloud_exporter::upstream::channel::SocketId;
 use genesys_cloud_exporter::upstream::request::{ApiRequest, RequestId};
 use genesys_cloud_exporter::upstream::response::{Answer, TransportFailure};
 use rand::{Rng as _, SeedableRng as _};
@@ -21,6 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use super::journal::{Journal, Memory, Sqlite};
 use super::observe::{Observation, Observed, Observer, Raw};
 use super::options::{Keeping, Options, Upset};
+use super::sockets::{Sockets, Towards};
 use super::transport::{self, Arrival};
 
 /// The driver's loop turns at least this often.
@@ -31,7 +32,7 @@ const PULSE: i64 = 5_000;
 const TURNS_MAX: u32 = 10_000;
 
 /// A request on its way.
-struct Flight {
+pub(super) struct Flight {
     life: u64,
     id: RequestId,
     request: ApiRequest,
@@ -41,17 +42,18 @@ struct Flight {
     token: Option<String>,
 }
 
-enum Event {
+pub(super) enum Event {
     Reach(Flight),
     Arrive(Box<(Flight, i64, Arrival)>),
     Durable(u64, Append),
     Upset(Upset),
     Start { clean: bool },
     Calm,
+    Socket(u64, SocketId, Towards),
 }
 
 /// One life of the exporter.
-struct Life {
+pub(super) struct Life {
     pipeline: Pipeline,
     /// True time at which its monotonic clock would have read 0.
     zero: i64,
@@ -65,24 +67,25 @@ struct Life {
 
 /// A run.
 pub(crate) struct World<'o> {
-    options: Options,
+    pub(super) options: Options,
     config: Config,
     pub(crate) platform: SimulatedPlatform,
+    pub(super) random: ChaCha8Rng,
+    pub(super) now: i64,
+    pub(super) outage_until: i64,
+    pub(super) lives: u64,
     journal: Box<dyn Journal>,
     observer: &'o mut dyn Observer,
-    random: ChaCha8Rng,
-    now: i64,
     /// The machine's wall clock less true time.
     step: i64,
     asleep_until: i64,
-    outage_until: i64,
     silence_until: i64,
     disk_until: i64,
     queue: BinaryHeap<Reverse<(i64, u64)>>,
     events: BTreeMap<u64, Event>,
     scheduled: u64,
-    lives: u64,
-    life: Option<Life>,
+    pub(super) life: Option<Life>,
+    pub(super) sockets: Sockets,
     turns: u32,
     /// Every effect as text, if asked for.
     pub(crate) log: Option<String>,
@@ -113,6 +116,7 @@ impl<'o> World<'o> {
             scheduled: 0,
             lives: 0,
             life: None,
+            sockets: Sockets::default(),
             turns: 0,
             log: None,
             digest: 0xcbf2_9ce4_8422_2325,
@@ -136,13 +140,11 @@ impl<'o> World<'o> {
 
     fn turn(&mut self) {
         let event = self.queue.peek().map(|Reverse((at, _))| *at);
+        let frames = self.frames_due();
         let due = self.life.as_ref().map(|life| self.due(life));
         let before = self.now;
-        let next = match (event, due) {
-            (Some(event), Some(due)) => event.min(due),
-            (Some(at), None) | (None, Some(at)) => at,
-            (None, None) => self.options.end(),
-        };
+        let next = [event, due, frames].into_iter().flatten().min();
+        let next = next.unwrap_or_else(|| self.options.end());
         self.now = self.now.max(next);
         self.turns = if self.now == before {
             self.turns + 1
@@ -154,7 +156,9 @@ impl<'o> World<'o> {
             "the pipeline spins at {}",
             UnixMillis(self.now)
         );
-        if event.is_some_and(|event| event <= self.now) {
+        if frames.is_some_and(|frames| frames <= self.now) {
+            self.pump();
+        } else if event.is_some_and(|event| event <= self.now) {
             let Reverse((_, number)) = self.queue.pop().expect("it was peeked at");
             let event = self.events.remove(&number).expect("it is scheduled once");
             self.happen(event);
@@ -183,7 +187,7 @@ impl<'o> World<'o> {
         }
     }
 
-    fn at(&mut self, at: i64, event: Event) {
+    pub(super) fn at(&mut self, at: i64, event: Event) {
         self.scheduled += 1;
         self.queue.push(Reverse((at, self.scheduled)));
         self.events.insert(self.scheduled, event);
@@ -212,6 +216,7 @@ impl<'o> World<'o> {
             Event::Upset(upset) => self.upset(upset),
             Event::Start { clean } => self.start(clean),
             Event::Calm => self.calm(),
+            Event::Socket(life, socket, towards) => self.towards(life, socket, towards),
         }
     }
 
@@ -241,7 +246,7 @@ impl<'o> World<'o> {
     }
 
     /// Lets the pipeline take something in, and executes what it asks for.
-    fn step_pipeline(&mut self, input: impl FnOnce(&mut Pipeline, Now) -> Vec<Effect>) {
+    pub(super) fn step_pipeline(&mut self, input: impl FnOnce(&mut Pipeline, Now) -> Vec<Effect>) {
         let Some(mut life) = self.life.take() else {
             return;
         };
@@ -290,9 +295,9 @@ impl<'o> World<'o> {
             }
             Effect::Publish(view) => self.observe(Observation::Published(view)),
             Effect::Measure(_) => {}
-            Effect::OpenSocket { .. } | Effect::PingSocket(_) | Effect::CloseSocket(_) => {
-                unreachable!("dialect status has no push")
-            }
+            Effect::OpenSocket { socket, uri } => self.open_socket(socket, &uri),
+            Effect::PingSocket(socket) => self.towards_platform(socket, Towards::Ping),
+            Effect::CloseSocket(socket) => self.close_socket(socket),
             Effect::Notice(notice) => self.observe(Observation::Said {
                 kind: notice.kind,
                 message: notice.message,
@@ -399,6 +404,7 @@ impl<'o> World<'o> {
         }
         if last {
             self.life = None;
+            self.forget_sockets();
             self.observe(Observation::Ended);
             self.at(self.now + down, Event::Start { clean: true });
         } else {
@@ -416,7 +422,10 @@ impl<'o> World<'o> {
                     self.go_on_stopping();
                 }
             }
-            Upset::Outage { lasts } => self.outage_until = self.now + lasts,
+            Upset::Outage { lasts } => {
+                self.outage_until = self.now + lasts;
+                self.break_sockets();
+            }
             Upset::Silence { lasts } => self.silence_until = self.now + lasts,
             Upset::Disk { lasts } => self.disk_until = self.now + lasts,
             Upset::Step { by } => self.step += by,
@@ -466,29 +475,8 @@ impl<'o> World<'o> {
         {
             self.keep(&append);
         }
+        self.forget_sockets();
         self.observe(Observation::Ended);
         self.at(self.now + down, Event::Start { clean: false });
-    }
-
-    /// An effect into the digest, and into the log if there is one.
-    fn write(&mut self, effect: &Effect) {
-        let line = match effect {
-            Effect::Request { id, request, .. } => format!("> {} {request:?}", id.0),
-            Effect::Append(append) => format!("+ {} {:?}", append.sequence, append.records),
-            other if self.log.is_some() => format!("{other:?}"),
-            _ => return,
-        };
-        self.digest(&line);
-    }
-
-    /// FNV-1a, so that two machines can compare a run by one number.
-    fn digest(&mut self, line: &str) {
-        let at = self.now.to_le_bytes();
-        for byte in at.iter().chain(line.as_bytes()) {
-            self.digest = (self.digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        if let Some(log) = &mut self.log {
-            writeln!(log, "{} {line}", self.now).expect("a string takes any text");
-        }
     }
 }
