@@ -148,6 +148,9 @@ pub struct Agent {
     /// Stuck checks.
     #[serde(skip)]
     pub stuck: StuckCheck,
+    /// Label values of its queues, sorted, once they have been looked up.
+    #[serde(skip)]
+    pub labels: Option<Arc<[Arc<str>]>>,
 }
 
 impl Agent {
@@ -176,6 +179,7 @@ impl Agent {
             asking: None,
             resting: None,
             stuck: StuckCheck::default(),
+            labels: None,
         }
     }
 
@@ -207,6 +211,7 @@ impl Agent {
         if self.accrued_until.is_none() {
             self.memberships.clear();
         }
+        self.labels = None;
         self.memberships.push(Membership { from, queues });
         if self.memberships.len() > MEMBERSHIPS_MAX {
             self.memberships.remove(0);
