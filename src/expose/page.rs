@@ -53,14 +53,18 @@ pub struct Past<'a> {
 /// count of milliseconds and no count of ours comes near it.
 const PLAIN_BELOW: f64 = 1e17;
 
+/// 2^53: below it every whole number has a float of its own, and its digits are those of the float.
+const WHOLE_BELOW: f64 = 9_007_199_254_740_992.0;
+
 /// Appends families to a page. A family without samples is left out. The caller ends the page
 /// with [`Format::end`].
 pub fn render(families: &[Family<'_>], format: Format, out: &mut String) {
+    let mut bounds = Bounds::default();
     for family in families.iter().filter(|family| !family.samples.is_empty()) {
         let spec = family.metric.spec();
         write_head(spec, format, out);
         for sample in &family.samples {
-            write_sample(spec, sample, None, out);
+            write_sample(spec, sample, None, &mut bounds, out);
         }
     }
 }
@@ -72,7 +76,31 @@ pub fn render_head(metric: Metric, format: Format, out: &mut String) {
 
 /// Appends a sample of the past. OpenMetrics wants all samples of a series together, times rising.
 pub fn render_past(metric: Metric, sample: &Sample<'_>, past: &Past<'_>, out: &mut String) {
-    write_sample(metric.spec(), sample, Some(past), out);
+    write_sample(
+        metric.spec(),
+        sample,
+        Some(past),
+        &mut Bounds::default(),
+        out,
+    );
+}
+
+/// The texts of a histogram's upper bounds: all series of a family have the same ones, and writing
+/// a float takes longer than all else on its line.
+#[derive(Default)]
+struct Bounds(Vec<(u64, String)>);
+
+impl Bounds {
+    /// The text of the bound at `index`.
+    fn text(&mut self, index: usize, upper: f64) -> &str {
+        let bits = upper.to_bits();
+        if self.0.get(index).is_none_or(|(known, _)| *known != bits) {
+            self.0.truncate(index);
+            // Debug writes `1.0` where Display writes `1`; both round-trip.
+            self.0.push((bits, format!("{upper:?}")));
+        }
+        &self.0[index].1
+    }
 }
 
 fn write_head(spec: &MetricSpec, format: Format, out: &mut String) {
@@ -88,19 +116,25 @@ fn write_head(spec: &MetricSpec, format: Format, out: &mut String) {
     }
 }
 
-fn write_sample(spec: &MetricSpec, sample: &Sample<'_>, past: Option<&Past<'_>>, out: &mut String) {
+fn write_sample(
+    spec: &MetricSpec,
+    sample: &Sample<'_>,
+    past: Option<&Past<'_>>,
+    bounds: &mut Bounds,
+    out: &mut String,
+) {
     if let Value::Histogram(distribution) = &sample.value {
-        write_histogram(spec, sample, distribution, past, out);
+        write_histogram(spec, sample, distribution, past, bounds, out);
         return;
     }
     put(out, &[spec.prometheus_name]);
     write_labels(spec, &sample.labels, past, None, out);
     out.push(' ');
     match &sample.value {
-        Value::Count(count) => write!(out, "{count}").expect(INFALLIBLE),
+        Value::Count(count) => write_count(*count, out),
         Value::Millis(millis) => write_millis(*millis, out),
         Value::Float(value) => write_float(*value, out),
-        Value::Histogram(_) => unreachable!("it has been written above"),
+        Value::Histogram(_) => unreachable!("written above"),
     }
     end_line(past, out);
 }
@@ -110,6 +144,7 @@ fn write_histogram(
     sample: &Sample<'_>,
     distribution: &Distribution,
     past: Option<&Past<'_>>,
+    bounds: &mut Bounds,
     out: &mut String,
 ) {
     let name = spec.prometheus_name;
@@ -118,13 +153,13 @@ fn write_histogram(
     put(&mut head, &[name, "_bucket"]);
     write_labels(spec, &sample.labels, past, Some(""), &mut head);
     let head = head.strip_suffix("\"}").expect("labels end so");
-    for (upper, count) in &distribution.buckets {
-        out.push_str(head);
-        // Debug writes `1.0` where Display writes `1`; both round-trip.
-        write!(out, "{upper:?}\"}} {count}").expect(INFALLIBLE);
+    for (index, (upper, count)) in distribution.buckets.iter().enumerate() {
+        put(out, &[head, bounds.text(index, *upper), "\"} "]);
+        write_count(*count, out);
         end_line(past, out);
     }
-    write!(out, "{head}+Inf\"}} {}", distribution.count).expect(INFALLIBLE);
+    put(out, &[head, "+Inf\"} "]);
+    write_count(distribution.count, out);
     end_line(past, out);
     put(out, &[name, "_sum"]);
     write_labels(spec, &sample.labels, past, None, out);
@@ -133,7 +168,8 @@ fn write_histogram(
     end_line(past, out);
     put(out, &[name, "_count"]);
     write_labels(spec, &sample.labels, past, None, out);
-    write!(out, " {}", distribution.count).expect(INFALLIBLE);
+    out.push(' ');
+    write_count(distribution.count, out);
     end_line(past, out);
 }
 
@@ -179,7 +215,8 @@ fn write_labels(
 /// Escapes backslash and newline, and the quote where the format wants it.
 fn escape(text: &str, quotes: bool, out: &mut String) {
     let special = |b: u8| b == b'\\' || b == b'\n' || (quotes && b == b'"');
-    if !text.bytes().any(special) {
+    // Without a way out of the loop the compiler looks at many bytes at once.
+    if !text.bytes().fold(false, |found, b| found | special(b)) {
         out.push_str(text);
         return;
     }
@@ -193,17 +230,28 @@ fn escape(text: &str, quotes: bool, out: &mut String) {
     }
 }
 
+fn write_count(count: u64, out: &mut String) {
+    out.push_str(itoa::Buffer::new().format(count));
+}
+
 /// Milliseconds as exact decimal seconds, no exponent, no trailing zeros: `1715675400.25`.
 fn write_millis(millis: i64, out: &mut String) {
     if millis < 0 {
         out.push('-');
     }
     let magnitude = millis.unsigned_abs();
-    write!(out, "{}", magnitude / 1_000).expect(INFALLIBLE);
-    let fraction = magnitude % 1_000;
-    if fraction > 0 {
-        let digits = format!(".{fraction:03}");
-        out.push_str(digits.trim_end_matches('0'));
+    write_count(magnitude / 1_000, out);
+    let mut fraction = magnitude % 1_000;
+    if fraction == 0 {
+        return;
+    }
+    out.push('.');
+    let mut place = 100;
+    while fraction > 0 {
+        // One decimal digit.
+        out.push(char::from(b'0' + (fraction / place) as u8));
+        fraction %= place;
+        place /= 10;
     }
 }
 
@@ -213,6 +261,9 @@ fn write_float(value: f64, out: &mut String) {
         out.push_str("NaN");
     } else if value.is_infinite() {
         out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
+    } else if value.fract() == 0.0 && value.is_sign_positive() && value < WHOLE_BELOW {
+        // Most are counts, and a count is written in a fraction of the time.
+        write_count(value as u64, out);
     } else if value.abs() < PLAIN_BELOW {
         write!(out, "{value}").expect(INFALLIBLE);
     } else {
@@ -247,6 +298,8 @@ mod tests {
         assert_eq!(millis(1_715_675_400_250), "1715675400.25");
         assert_eq!(millis(1_715_675_400_000), "1715675400");
         assert_eq!(millis(7), "0.007");
+        assert_eq!(millis(1_070), "1.07");
+        assert_eq!(millis(999), "0.999");
         assert_eq!(millis(-1_500), "-1.5");
         assert_eq!(millis(i64::MAX), "9223372036854775.807");
         assert_eq!(millis(i64::MIN), "-9223372036854775.808");
@@ -302,6 +355,9 @@ mod tests {
             );
         }
         assert_eq!(float(5.0), "5");
+        assert_eq!(float(-0.0), "-0");
+        assert_eq!(float(9_007_199_254_740_991.0), "9007199254740991");
+        assert_eq!(float(99_999_999_999_999_984.0), "99999999999999980");
         assert_eq!(float(1e300), "1e300");
         assert_eq!(float(f64::INFINITY), "+Inf");
         assert_eq!(float(f64::NEG_INFINITY), "-Inf");

@@ -14,6 +14,9 @@ use super::page::{Format, render};
 use crate::config::PerAgent;
 use crate::model::view::View;
 
+/// Room for the exporter's own families: they take some 60 KB, so that the text never moves.
+const TAIL_BYTES: usize = 96 * 1024;
+
 /// What readers read. One for a process; the driver publishes, everybody else loads.
 #[derive(Debug)]
 pub struct Pages {
@@ -63,8 +66,14 @@ impl Pages {
         self.per_agent == PerAgent::Id
     }
 
+    /// Whether all that takes long of a page of the current view has been done for an earlier
+    /// reader: what is left takes some ten microseconds. Compressing the rest always takes long.
+    pub(super) fn at_hand(&self, format: Format, gzip: bool) -> bool {
+        !gzip && self.current.load().cached(format).plain.get().is_some()
+    }
+
     /// The page of the current view followed by the exporter's own families, in pieces.
-    /// Takes milliseconds on a large view: call it off the reactor.
+    /// Takes milliseconds on a large view, unless it is [`Self::at_hand`]: call it off the reactor.
     pub fn page(&self, own: &[MetricFamily], format: Format, gzip: bool) -> Vec<Bytes> {
         self.current.load_full().page(own, format, gzip)
     }
@@ -81,19 +90,23 @@ impl Published {
     }
 
     fn page(&self, own: &[MetricFamily], format: Format, gzip: bool) -> Vec<Bytes> {
-        let mut tail = String::new();
+        let mut tail = String::with_capacity(TAIL_BYTES);
         render(&of_registry(own), format, &mut tail);
         tail.push_str(format.end());
-        let cached = match format {
-            Format::Text => &self.text,
-            Format::OpenMetrics => &self.open_metrics,
-        };
+        let cached = self.cached(format);
         let plain = cached.plain.get_or_init(|| self.render(format));
         if !gzip {
             return vec![plain.clone(), tail.into()];
         }
         let deflated = cached.deflated.get_or_init(|| Part::inner(plain));
         member(deflated, &Part::last(tail.as_bytes()))
+    }
+
+    fn cached(&self, format: Format) -> &Cached {
+        match format {
+            Format::Text => &self.text,
+            Format::OpenMetrics => &self.open_metrics,
+        }
     }
 
     fn render(&self, format: Format) -> Bytes {

@@ -171,11 +171,16 @@ async fn metrics(state: &Arc<ServerState>, headers: &HeaderMap) -> Response<Piec
     let Ok(permit) = Arc::clone(&state.scrapes).try_acquire_owned() else {
         return busy("too many scrapes at once");
     };
-    let (pages, telemetry) = (state.pages.clone(), state.telemetry.clone());
-    let page =
-        tokio::task::spawn_blocking(move || pages.page(&telemetry.gather(), format, gzip)).await;
-    let Ok(page) = page else {
-        return error(&ApiError::internal());
+    let page = if state.pages.at_hand(format, gzip) {
+        // Going to another thread and back would take longer than what is left to do.
+        state.pages.page(&state.telemetry.gather(), format, gzip)
+    } else {
+        let (pages, telemetry) = (state.pages.clone(), state.telemetry.clone());
+        let make = move || pages.page(&telemetry.gather(), format, gzip);
+        match tokio::task::spawn_blocking(make).await {
+            Ok(page) => page,
+            Err(_) => return error(&ApiError::internal()),
+        }
     };
     let mut response = of(
         StatusCode::OK,

@@ -155,6 +155,14 @@ impl Presence {
         }
     }
 
+    /// Position of [`Self::label`] in [`Self::labels`]; for arrays with a slot a label.
+    pub fn index(&self) -> usize {
+        match &self.0 {
+            Inner::Known(index) => usize::from(*index),
+            Inner::Other(_) => Self::KNOWN,
+        }
+    }
+
     /// Every label value that [`Self::label`] can give, in order.
     pub fn labels() -> impl Iterator<Item = &'static str> {
         PRESENCES
@@ -255,6 +263,10 @@ mod tests {
         assert_eq!(presence.label(), "other");
         assert!(!presence.is_offline());
         assert!(Presence::parse("offline").is_offline());
+        for (index, label) in Presence::labels().enumerate() {
+            let presence = Presence::parse(label);
+            assert_eq!((presence.index(), presence.label()), (index, label));
+        }
     }
 
     #[test]

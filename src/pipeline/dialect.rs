@@ -6,6 +6,8 @@
 //! as a user whose id cannot be one. Until it has answered, a question is what
 //! a snapshot would be: counted, retried and paused in the same way.
 
+use bytes::Bytes;
+
 use super::answers::Failure;
 use super::{Flight, Pipeline, Task};
 use crate::config::Dialect;
@@ -17,8 +19,8 @@ use crate::poller::Priority;
 use crate::upstream::request::{ApiRequest, USERS_PAGE_SIZE, tells_no_snapshot};
 use crate::upstream::response::Response;
 use crate::upstream::wire::{RoutingStates, StatusPage};
-use crate::upstream::wire_platform::{self, AgentAnswer};
-use crate::upstream::wire_status::{self, WireError};
+use crate::upstream::wire_platform::{self, AgentAnswer, UsersReader};
+use crate::upstream::wire_status::{self, StatusesReader, WireError};
 
 /// Page sizes of the scan, tried from the largest down as the platform refuses
 /// (platform-api.md §2: 500 works with expands; 25 is the platform's own default).
@@ -69,14 +71,6 @@ impl Spoken {
         }
     }
 
-    /// Reads a page of the scan.
-    pub(super) fn read_scan(self, body: &[u8]) -> Result<StatusPage, WireError> {
-        match self {
-            Self::Status => wire_status::statuses(body),
-            Self::Platform { .. } => wire_platform::users(body),
-        }
-    }
-
     /// Asks for the routing state of one agent.
     pub(super) fn agent(self, user: UserId) -> ApiRequest {
         match self {
@@ -92,6 +86,28 @@ impl Spoken {
         };
         let smaller = PAGE_SIZES.into_iter().find(|size| *size < page_size)?;
         Some(Self::Platform { page_size: smaller })
+    }
+}
+
+/// Reads scans, each beside the one before it.
+#[derive(Debug, Default)]
+pub(super) struct ScanReader {
+    statuses: StatusesReader,
+    users: UsersReader,
+}
+
+impl ScanReader {
+    /// Reads page `number` of a scan, counted from 1.
+    pub(super) fn read(
+        &mut self,
+        spoken: Spoken,
+        number: u32,
+        body: &Bytes,
+    ) -> Result<StatusPage, WireError> {
+        match spoken {
+            Spoken::Status => self.statuses.read(number, body),
+            Spoken::Platform { .. } => self.users.read(number, body),
+        }
     }
 }
 

@@ -45,7 +45,7 @@ use crate::upstream::response::Answer;
 
 use self::after_call::AfterCall;
 use self::backfill::Backfill;
-use self::dialect::Spoken;
+use self::dialect::{ScanReader, Spoken};
 use self::directory::DirectoryLoad;
 use self::push::Push;
 
@@ -140,6 +140,7 @@ pub struct Pipeline {
     /// Push; `None` where it is off or not spoken.
     push: Option<Push>,
     scan: Option<RunningScan>,
+    reader: ScanReader,
     snapshot_pages: u32,
     registry_loading: bool,
     /// Joins of the cycle are going on since then.
@@ -211,6 +212,7 @@ impl Pipeline {
             spoken: None,
             push: None,
             scan: None,
+            reader: ScanReader::default(),
             snapshot_pages: 1,
             registry_loading: false,
             joining_since: None,

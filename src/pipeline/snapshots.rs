@@ -29,7 +29,7 @@ impl Pipeline {
             running.described_at = Some(self.skew.platform_at_least(answer.sent_at));
         }
         let begun = (self.stopwatch)();
-        let page = spoken.read_scan(&response.body);
+        let page = self.reader.read(spoken, running.pages_sent, &response.body);
         let parsed = (self.stopwatch)();
         effects.push(phase(Phase::Parse, parsed - begun));
         let page = match page {
@@ -190,9 +190,7 @@ impl Pipeline {
         self.count_snapshot(SnapshotOutcome::Accepted);
         self.health.up = true;
         self.health.accepted_at = Some(answer.received_at.wall);
-        for record in &judgement.records {
-            self.delta.compare(record);
-        }
+        self.delta.compare(&judgement.records);
         let validated = (self.stopwatch)();
         effects.push(phase(Phase::Validate, validated - begun));
         // The answer is cached: it describes the platform at the sending or up to a cache age before.

@@ -165,6 +165,9 @@ pub struct Agent {
     /// Stuck checks.
     #[serde(skip)]
     pub stuck: StuckCheck,
+    /// Label values of its queues, sorted, once they have been looked up.
+    #[serde(skip)]
+    pub labels: Option<Arc<[Arc<str>]>>,
 }
 
 impl Agent {
@@ -195,6 +198,7 @@ impl Agent {
             asking: None,
             resting: None,
             stuck: StuckCheck::default(),
+            labels: None,
         }
     }
 
@@ -226,6 +230,7 @@ impl Agent {
         if self.accrued_until.is_none() {
             self.memberships.clear();
         }
+        self.labels = None;
         self.memberships.push(Membership { from, queues });
         if self.memberships.len() > MEMBERSHIPS_MAX {
             self.memberships.remove(0);

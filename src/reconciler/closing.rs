@@ -63,6 +63,9 @@ impl Reconciler {
         });
         let mut marks = Vec::new();
         for (user, agent) in &mut self.agents {
+            if agent.labels.is_none() {
+                agent.labels = Some(self.directory.labels(agent.queues()));
+            }
             if accrue {
                 let first = agent.accrued_until.is_none();
                 accrual::accrue(&mut self.ledger, agent, tolerance);

@@ -18,6 +18,7 @@ pub mod membership;
 pub mod platform;
 pub mod push;
 pub mod queues;
+mod quiet;
 pub mod reconcile;
 pub mod skew;
 pub mod stuck;

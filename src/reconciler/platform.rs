@@ -12,9 +12,10 @@ use crate::model::state::{RoutingState, Source};
 use crate::model::time::{Millis, UnixMillis};
 use crate::upstream::wire::{PlatformFact, RoutingEntry, RoutingStates, StatusRecord};
 
-use super::agent::{Agent, BulkFact, Held};
+use super::agent::{Agent, Held};
 use super::evidence::{Evidence, Verdict};
 use super::joins::JoinClass;
+use super::quiet::fact_of;
 use super::reconcile::Reconciler;
 
 /// What a record says as segments, to someone who knows the agent's history: those that it tells,
@@ -145,10 +146,7 @@ impl Reconciler {
         let Some(agent) = self.agents.get_mut(user) else {
             return;
         };
-        agent.bulk = Some(BulkFact {
-            availability: record.availability,
-            last_modified: record.last_modified,
-        });
+        agent.bulk = Some(fact_of(record));
         agent.bulk_seen_at = Some(at);
         agent.ingested_at = agent.ingested_at.max(ingested_at);
         let verdict = if says_nothing_new(agent, &answer) {

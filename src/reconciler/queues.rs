@@ -25,6 +25,9 @@ impl Reconciler {
             }
         }
         self.changes.directory = true;
+        for agent in self.agents.values_mut() {
+            agent.labels = None;
+        }
         self.move_agents(&moved, from);
     }
 

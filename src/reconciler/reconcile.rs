@@ -15,12 +15,13 @@ use crate::model::view::RecordCounts;
 use crate::upstream::wire::{RoutingStates, StatusRecord};
 
 use super::accrual::{self, Ledger};
-use super::agent::{Agent, BulkFact, Membership};
+use super::agent::{Agent, Membership};
 use super::divergence::Divergence;
 use super::evidence::{Evidence, Verdict, apply};
 use super::holes::Hole;
 use super::joins::{JoinClass, Joins};
 use super::membership::{Directory, QueueFilter};
+use super::quiet::fact_of;
 use super::volatility::{Change, VolatilityRule};
 
 /// How often each pair of states followed one another.
@@ -173,7 +174,7 @@ impl Reconciler {
     }
 
     /// Takes in an accepted snapshot, which describes the platform at `at` or later. Each record is
-    /// of a registered agent, once. Returns how many registered agents it does not name.
+    /// of a registered agent, once; they are ordered by agent.
     pub fn on_snapshot(
         &mut self,
         records: &[StatusRecord],
@@ -189,36 +190,26 @@ impl Reconciler {
             self.changes.agents.extend(following);
         }
         self.cohort_until = Some(at);
-        for record in records {
-            if self.agents.contains_key(&record.user_id) {
-                self.begin(&record.user_id, at);
-                self.note_presence(record);
-                match &record.platform {
-                    None => self.on_record(record, at, ingested_at),
-                    Some(fact) => self.on_scanned(record, fact, at, ingested_at),
-                }
+        let (news, volatile) = self.pass_over(records, at, ingested_at);
+        for record in news {
+            self.begin(&record.user_id, at);
+            self.note_presence(record);
+            match &record.platform {
+                None => self.on_record(record, at, ingested_at),
+                Some(fact) => self.on_scanned(record, fact, at, ingested_at),
             }
         }
         self.first_load = false;
-        self.missing = 0;
-        let mut volatile = Vec::new();
-        for (user, agent) in &mut self.agents {
-            if agent.bulk_seen_at != Some(at) {
-                self.missing += 1;
-                if agent.follows_bulk {
-                    agent.follows_bulk = false;
-                    self.changes.agents.insert(user.clone());
-                }
-            }
+        for user in volatile {
             // A settle cycle counts only with a routing confirmation, so ask for one each cycle.
             // The public platform's scan is one itself.
-            let scanned = agent.platform_status.is_some();
-            if agent.volatile.is_some() && !scanned && !agent.pending && agent.asking.is_none() {
-                volatile.push(user.clone());
+            let owed = self.agents.get(&user).is_some_and(|agent| {
+                let scanned = agent.platform_status.is_some();
+                agent.volatile.is_some() && !scanned && !agent.pending && agent.asking.is_none()
+            });
+            if owed {
+                self.pend(&user, JoinClass::Changed);
             }
-        }
-        for user in volatile {
-            self.pend(&user, JoinClass::Changed);
         }
     }
 
@@ -253,10 +244,7 @@ impl Reconciler {
         let Some(agent) = self.agents.get_mut(&record.user_id) else {
             return;
         };
-        let fact = BulkFact {
-            availability: record.availability,
-            last_modified: record.last_modified,
-        };
+        let fact = fact_of(record);
         agent.platform_status = None;
         // This dialect has no history to fill them from.
         agent.holes.clear();

@@ -31,37 +31,31 @@ impl Reconciler {
             .map(|(id, queue)| (id, self.empty_queue(id, &queue.label)))
             .collect();
         let mut organisation = OrganisationView {
-            presences: Presence::labels().map(|label| (label, 0)).collect(),
             time: posted(&self.ledger.organisation),
             ..OrganisationView::default()
         };
-        let mut labels: BTreeMap<Arc<[QueueId]>, Arc<[Arc<str>]>> = BTreeMap::new();
-        let mut health = self.health(at, delta, health);
+        let mut presences = [0; Presence::KNOWN + 1];
+        let mut pass = Pass::default();
         let mut agents = Vec::with_capacity(self.agents.len());
         for (user, agent) in &self.agents {
+            pass.look_at(agent, at, self.config.stale_after);
             if agent.bulk_seen_at.is_none() && !agent.joined() {
                 // Registered, but no answer has said anything of it yet.
                 continue;
             }
-            let names = labels
-                .entry(Arc::clone(agent.queues()))
-                .or_insert_with(|| self.directory.labels(agent.queues()));
-            let shown = self.agent_view(user, agent, Arc::clone(names), at);
+            let shown = self.agent_view(user, agent, at);
+            presences[shown.presence.index()] += 1;
             tally(&shown, &mut organisation, &mut queues);
-            health.agents_stale += u64::from(shown.stale);
-            if let Some((from, to)) = outstanding(agent)
-                && agent.volatile.is_some()
-            {
-                health.volatile_held = health.volatile_held + (to - from);
-            }
+            pass.stale += u64::from(shown.stale);
             agents.push(shown);
         }
+        organisation.presences = Presence::labels().zip(presences).collect();
         View {
             built_at,
             agents,
             queues: queues.into_values().collect(),
             organisation,
-            health,
+            health: self.health(&pass, delta, health),
         }
     }
 
@@ -78,13 +72,7 @@ impl Reconciler {
         }
     }
 
-    fn agent_view(
-        &self,
-        user: &UserId,
-        agent: &Agent,
-        queue_names: Arc<[Arc<str>]>,
-        at: UnixMillis,
-    ) -> AgentView {
+    fn agent_view(&self, user: &UserId, agent: &Agent, at: UnixMillis) -> AgentView {
         let last = agent.confirmed_until.or(agent.bulk_seen_at);
         let expired = last.is_none_or(|last| at - last > self.config.stale_after);
         let state = if expired {
@@ -110,26 +98,24 @@ impl Reconciler {
             presence,
             wrapup_code: current.and_then(|held| held.wrapup_code.clone()),
             queues: Arc::clone(agent.queues()),
-            queue_names,
+            queue_names: match &agent.labels {
+                Some(labels) => Arc::clone(labels),
+                None => self.directory.labels(agent.queues()),
+            },
             volatile: agent.volatile.is_some(),
             stuck: agent.stuck.stuck,
             stale: expired,
         }
     }
 
-    fn health(&self, at: UnixMillis, delta: &Delta, health: Health) -> Health {
-        let confirmed = |agent: &Agent| agent.routing_confirmed_at;
-        let fresh = self
-            .agents
-            .values()
-            .filter_map(confirmed)
-            .filter(|&confirmed| at - confirmed <= self.config.stale_after)
-            .count();
+    fn health(&self, pass: &Pass, delta: &Delta, health: Health) -> Health {
         let all = self.agents.len();
         Health {
             divergence: self.divergence.view,
-            join_coverage: (all > 0).then(|| fresh as f64 / all as f64),
-            oldest_confirmation: self.agents.values().filter_map(confirmed).min(),
+            agents_stale: pass.stale,
+            volatile_held: pass.held,
+            join_coverage: (all > 0).then(|| pass.fresh as f64 / all as f64),
+            oldest_confirmation: pass.oldest,
             records: self.record_counts(delta),
             agents_missing: self.missing,
             unknown_time: UnknownCause::ALL
@@ -144,24 +130,53 @@ impl Reconciler {
                 .collect(),
             debt: self.ledger.debt(),
             hidden_transitions: self.hidden,
-            window_closed_until: self.closed_for_all(),
-            joins_pending: self
-                .agents
-                .values()
-                .filter(|agent| agent.pending || agent.asking.is_some())
-                .count() as u64,
+            window_closed_until: pass.closed,
+            joins_pending: pass.pending,
             ..health
         }
     }
+}
 
+/// What one look at every agent gives beside what is shown of each.
+#[derive(Default)]
+struct Pass {
+    /// Confirmed by themselves recently enough.
+    fresh: u64,
+    oldest: Option<UnixMillis>,
+    /// Joins owed.
+    pending: u64,
+    stale: u64,
+    /// Time held back for volatile agents.
+    held: Millis,
+    /// Somebody is accounted for.
+    accounted: bool,
     /// End of the last window that is closed for every agent that is accounted for.
-    fn closed_for_all(&self) -> Option<UnixMillis> {
-        let mut closed = None;
-        for agent in self.agents.values().filter(|a| a.covered_from.is_some()) {
-            let of_agent = agent.closed_until?;
-            closed = Some(closed.map_or(of_agent, |all: UnixMillis| all.min(of_agent)));
+    closed: Option<UnixMillis>,
+}
+
+impl Pass {
+    fn look_at(&mut self, agent: &Agent, at: UnixMillis, stale_after: Millis) {
+        if let Some(confirmed) = agent.routing_confirmed_at {
+            self.fresh += u64::from(at - confirmed <= stale_after);
+            self.oldest = Some(
+                self.oldest
+                    .map_or(confirmed, |oldest| oldest.min(confirmed)),
+            );
         }
-        closed
+        self.pending += u64::from(agent.pending || agent.asking.is_some());
+        if let Some((from, to)) = outstanding(agent).filter(|_| agent.volatile.is_some()) {
+            self.held = self.held + (to - from);
+        }
+        if agent.covered_from.is_some() {
+            // `None` is less than any instant.
+            let before = self.closed.min(agent.closed_until);
+            self.closed = if self.accounted {
+                before
+            } else {
+                agent.closed_until
+            };
+            self.accounted = true;
+        }
     }
 }
 
@@ -184,10 +199,6 @@ fn tally(
     organisation: &mut OrganisationView,
     queues: &mut BTreeMap<&QueueId, QueueView>,
 ) {
-    *organisation
-        .presences
-        .entry(agent.presence.label())
-        .or_default() += 1;
     organisation.stuck += u64::from(agent.stuck);
     if let Some(status) = agent.platform_status {
         let statuses = organisation

@@ -9,6 +9,9 @@ mod pipeline;
 mod process;
 mod push;
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use super::spec::{
     Area, Kind, LabelSpec, LabelValues, MetricSpec, Origin, Scale, SeriesBound, Stability, Unit,
 };
@@ -108,12 +111,15 @@ impl Metric {
 
     /// The metric of this exposed name.
     pub fn by_name(prometheus_name: &str) -> Option<Self> {
-        CATALOG
-            .iter()
-            .find(|row| row.prometheus_name == prometheus_name)
-            .map(|row| row.id)
+        BY_NAME.get(prometheus_name).copied()
     }
 }
+
+/// Each scrape looks up a name for each of the exporter's own families.
+static BY_NAME: LazyLock<BTreeMap<&'static str, Metric>> = LazyLock::new(|| {
+    let rows = CATALOG.iter();
+    rows.map(|row| (row.prometheus_name, row.id)).collect()
+});
 
 const COUNT: usize = Metric::ProcessThreads as usize + 1;
 

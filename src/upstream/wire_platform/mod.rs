@@ -17,4 +17,4 @@ mod tests;
 pub use details::{DETAILS_ROWS_MAX, DetailsPage, HISTORY_MAX, PastStatus, UserPast, user_details};
 pub use notifications::{FRAME_BYTES_MAX, FrameError, channel, frame, subscription};
 pub use sessions::after_call_since;
-pub use users::{AgentAnswer, USERS_MAX, user, users};
+pub use users::{AgentAnswer, USERS_MAX, UsersReader, user, users};

@@ -1,6 +1,7 @@
 //! Users with what was expanded: `GET /api/v2/users?expand=…`, the scan of this dialect, and
 //! `GET /api/v2/users/{userId}?expand=…`, one agent asked for by itself.
 
+use bytes::Bytes;
 use serde::de::MapAccess;
 
 use super::work::Work;
@@ -10,7 +11,8 @@ use crate::model::state::{Presence, RAW_TEXT_MAX, RoutingState};
 use crate::model::time::UnixMillis;
 use crate::upstream::wire::{PlatformFact, RefusalReason, StatusPage, StatusRecord};
 use crate::upstream::wire_status::WireError;
-use crate::upstream::wire_status::document::{Listing, Maybe, Object, listing, object, skip};
+use crate::upstream::wire_status::again::LastPages;
+use crate::upstream::wire_status::document::{Listing, Maybe, Object, Page, listing, object, skip};
 use crate::upstream::wire_status::scalar::{Scalar, bounded_arc};
 use crate::upstream::wire_status::statuses::Presences;
 
@@ -18,17 +20,36 @@ use crate::upstream::wire_status::statuses::Presences;
 /// the page size. More is an error.
 pub const USERS_MAX: usize = 10_000;
 
+const LISTING: Listing = Listing {
+    what: "users",
+    expected: "an object with entities, the users",
+    rows_max: USERS_MAX,
+    bare: false,
+};
+
 /// Reads a page of the scan. Users that are not active are left out, should the server have
 /// ignored the filter.
 pub fn users(body: &[u8]) -> Result<StatusPage, WireError> {
     let mut presences = Presences::default();
-    let spec = Listing {
-        what: "users",
-        expected: "an object with entities, the users",
-        rows_max: USERS_MAX,
-        bare: false,
-    };
-    let (rows, paging) = listing(body, spec, |row: UserRow<'_>| row.accept(&mut presences))?;
+    let accept = |row: UserRow<'_>| row.accept(&mut presences);
+    listing(body, LISTING, accept).map(page)
+}
+
+/// Reads one scan after another as [`users`] does; what has not changed is not parsed again.
+#[derive(Debug, Default)]
+pub struct UsersReader(LastPages<AgentAnswer>);
+
+impl UsersReader {
+    /// Reads page `number`, counted from 1.
+    pub fn read(&mut self, number: u32, body: &Bytes) -> Result<StatusPage, WireError> {
+        let mut presences = Presences::default();
+        let accept = |row: UserRow<'_>| row.accept(&mut presences);
+        let same = |a: &AgentAnswer, b: &AgentAnswer| a.user_id() == b.user_id();
+        self.0.read(number, body, LISTING, same, accept).map(page)
+    }
+}
+
+fn page((rows, paging): Page<AgentAnswer>) -> StatusPage {
     let mut page = StatusPage {
         refused: rows.refused,
         paging,
@@ -41,7 +62,7 @@ pub fn users(body: &[u8]) -> Result<StatusPage, WireError> {
             AgentAnswer::Incomplete(user) => page.incomplete.push(user),
         }
     }
-    Ok(page)
+    page
 }
 
 /// What an answer says of an agent.
@@ -51,6 +72,15 @@ pub enum AgentAnswer {
     Told(StatusRecord),
     /// An expand is missing: nothing is known by it.
     Incomplete(UserId),
+}
+
+impl AgentAnswer {
+    fn user_id(&self) -> &UserId {
+        match self {
+            Self::Told(record) => &record.user_id,
+            Self::Incomplete(user) => user,
+        }
+    }
 }
 
 /// Reads the answer about `expected`; one about another user is refused, as is one whose fields

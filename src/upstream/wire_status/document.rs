@@ -228,23 +228,36 @@ where
                 "entities" => {
                     rows = fields.next_value_seed(RowsSeed::new(&mut *accept, rows_max))?;
                 }
-                "total" => paging.total = fields.next_value::<Scalar<'de>>()?.count(),
-                "pageCount" => {
-                    let count = fields.next_value::<Scalar<'de>>()?.count();
-                    paging.page_count = count.and_then(|count| u32::try_from(count).ok());
-                }
-                "nextUri" => {
-                    // An empty address names no page. Its text is never used.
-                    paging.has_next = match fields.next_value::<Scalar<'de>>()? {
-                        Scalar::Null => false,
-                        Scalar::Text(address) => !address.is_empty(),
-                        _ => true,
-                    };
+                known if is_paging(known) => {
+                    take_paging(&mut paging, known, &fields.next_value()?);
                 }
                 _ => skip(&mut fields)?,
             }
         }
         Ok((rows, Some(paging)))
+    }
+}
+
+fn is_paging(key: &str) -> bool {
+    matches!(key, "total" | "pageCount" | "nextUri")
+}
+
+/// Takes a field of paging; any other is passed over.
+pub(super) fn take_paging(paging: &mut Paging, key: &str, value: &Scalar<'_>) {
+    match key {
+        "total" => paging.total = value.count(),
+        "pageCount" => {
+            paging.page_count = value.count().and_then(|count| u32::try_from(count).ok());
+        }
+        "nextUri" => {
+            // An empty address names no page. Its text is never used.
+            paging.has_next = match value {
+                Scalar::Null => false,
+                Scalar::Text(address) => !address.is_empty(),
+                _ => true,
+            };
+        }
+        _ => {}
     }
 }
 

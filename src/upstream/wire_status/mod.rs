@@ -8,6 +8,7 @@
 mod error; //    why an answer cannot be read
 pub(super) mod scalar; //   one value, whatever its type
 pub(super) mod document; // objects and arrays of them
+pub(super) mod again; //    rows that stood there the last time
 pub(super) mod statuses;
 mod routing;
 mod listings;
@@ -25,5 +26,5 @@ pub(super) use login::grant;
 pub use login::{TOKEN_LIFETIME_MAX, TOKEN_LIFETIME_MIN, TokenLifetime, login};
 pub use routing::{ROUTING_ENTRIES_MAX, routing_states};
 pub use scalar::ID_LENGTH_MAX;
-pub use statuses::{STATUS_RECORDS_MAX, statuses};
+pub use statuses::{STATUS_RECORDS_MAX, StatusesReader, statuses};
 pub use summary::open_interactions;

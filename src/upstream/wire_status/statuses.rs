@@ -1,8 +1,10 @@
 //! The bulk snapshot, `GET /api/v2/users/statuses`: a bare array, or the platform's paging.
 
+use bytes::Bytes;
 use serde::de::MapAccess;
 
-use super::document::{Listing, Object, listing, skip};
+use super::again::LastPages;
+use super::document::{Listing, Object, Page, listing, skip};
 use super::error::WireError;
 use super::scalar::Scalar;
 use crate::model::ids::UserId;
@@ -13,24 +15,41 @@ use crate::upstream::wire::{RefusalReason, StatusPage, StatusRecord};
 /// the request budget could join within a working day. More is an error, not a cut listing.
 pub const STATUS_RECORDS_MAX: usize = 200_000;
 
+const LISTING: Listing = Listing {
+    what: "status records",
+    expected: "an array of status records, or an object with entities",
+    rows_max: STATUS_RECORDS_MAX,
+    bare: true,
+};
+
 /// Reads a page of the snapshot. Records stay in order of appearance, duplicates included.
 pub fn statuses(body: &[u8]) -> Result<StatusPage, WireError> {
     let mut presences = Presences::default();
-    let spec = Listing {
-        what: "status records",
-        expected: "an array of status records, or an object with entities",
-        rows_max: STATUS_RECORDS_MAX,
-        bare: true,
-    };
-    let (rows, paging) = listing(body, spec, |row: StatusRow<'_>| {
-        row.accept(&mut presences).map(Some)
-    })?;
-    Ok(StatusPage {
+    let accept = |row: StatusRow<'_>| row.accept(&mut presences).map(Some);
+    listing(body, LISTING, accept).map(page)
+}
+
+/// Reads one snapshot after another as [`statuses`] does; what has not changed is not parsed again.
+#[derive(Debug, Default)]
+pub struct StatusesReader(LastPages<StatusRecord>);
+
+impl StatusesReader {
+    /// Reads page `number`, counted from 1.
+    pub fn read(&mut self, number: u32, body: &Bytes) -> Result<StatusPage, WireError> {
+        let mut presences = Presences::default();
+        let accept = |row: StatusRow<'_>| row.accept(&mut presences).map(Some);
+        let same = |a: &StatusRecord, b: &StatusRecord| a.user_id == b.user_id;
+        self.0.read(number, body, LISTING, same, accept).map(page)
+    }
+}
+
+fn page((rows, paging): Page<StatusRecord>) -> StatusPage {
+    StatusPage {
         records: rows.kept,
         refused: rows.refused,
         incomplete: Vec::new(),
         paging,
-    })
+    }
 }
 
 /// A record as it stands; `id`, `targetPresence` and `customPresence` are skipped unbuilt.

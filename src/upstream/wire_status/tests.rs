@@ -20,6 +20,7 @@ macro_rules! fixture {
     };
 }
 
+mod again;
 mod properties;
 
 fn at(text: &str) -> UnixMillis {
