@@ -191,6 +191,61 @@ async fn ten_broken_sockets_and_what_they_lost_cost_no_truth() {
     organisation.assert_polite().await;
 }
 
+/// The ends of sockets for a reason.
+fn ended(page: &Page, reason: &str) -> f64 {
+    page.sum(RECONNECTS, &[("reason", reason)])
+}
+
+/// What the platform does to channels, over real sockets; silence and the end of a channel's life
+/// take longer, and are run in virtual time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_befalls_channels_is_acted_on_over_real_sockets() {
+    let organisation = organisation(84).await;
+    organisation.faults("rejected-topics=30").await;
+    let exporter = setup(&organisation).start().await;
+    let page = exporter
+        .wait_page("topics are rejected", BOUND, |page| {
+            page.sum("genesyscloud_notification_rejections_total", &[]) > 0.0 && live(page) == 1.0
+        })
+        .await;
+    let agents = page.value("genesyscloud_notification_agents", &[]);
+    assert!((1.0..160.0).contains(&agents), "{agents} of 160 are pushed");
+
+    organisation.faults("socket-closing=8s@0s+1s").await;
+    exporter
+        .wait_page("the socket is left before it closes", BOUND, |page| {
+            ended(page, "maintenance") == 1.0 && live(page) == 1.0
+        })
+        .await;
+    organisation.faults("evicted-channels@0s+1s").await;
+    exporter
+        .wait_page("an evicted channel is replaced", BOUND, |page| {
+            ended(page, "closed") >= 1.0 && live(page) == 1.0
+        })
+        .await;
+    // The new channel asked for all topics, and none is rejected any more.
+    wait_pushed(&exporter, 160.0).await;
+    assert!(organisation.revoke_tokens().await >= 1);
+    exporter
+        .wait_page("a revoked token costs one channel", BOUND, |page| {
+            ended(page, "revoked") >= 1.0 && live(page) == 1.0
+        })
+        .await;
+    wait_pushed(&exporter, 160.0).await;
+
+    let plan = "duplicate-events=30,reordered-events=30";
+    organisation.faults(plan).await;
+    let from = now();
+    calm(&exporter).await;
+    organisation.faults("none").await;
+    let findings = audited(&exporter, &organisation, from, now() + WINDOW_MS).await;
+    findings.assert_clean("events twice and out of order");
+    assert!(findings.compared > 50, "{findings:?}");
+    exporter.assert_no_loss().await;
+    exporter.stop().await;
+    organisation.assert_polite().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_agents_have_twenty_channels_within_the_usual_budget() {
     let (organisation, mut setup) = ten_thousand().await;

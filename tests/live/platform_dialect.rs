@@ -43,8 +43,11 @@ async fn what_the_platform_dates_is_true_to_the_millisecond() {
         "{findings:?}"
     );
     let statistics = organisation.statistics().await;
-    // A scan a second, and the directory twice: nobody is asked for by itself without a reason.
-    assert!(statistics["requests"].as_u64() < Some(200), "{statistics}");
+    // A scan a second, and the directory twice: nobody is asked for by itself without a reason,
+    // which the start of after-call work is.
+    let asked = statistics["byCall"]["agent-status"].as_u64();
+    let others = statistics["requests"].as_u64().unwrap() - asked.unwrap_or(0);
+    assert!(asked > Some(10) && others < 200, "{statistics}");
 }
 
 /// Agents on the page by the platform's own status; `None` in dialect `status`.
@@ -172,7 +175,7 @@ async fn the_doctor_asks_everything_once_and_finds_nothing_wrong() {
             assert_eq!(row(&output, check).0, "ok", "{check}:\n{output}");
         }
         if spoken == "platform" {
-            for check in ["history", "notifications"] {
+            for check in ["history", "after-call work", "notifications"] {
                 assert_eq!(row(&output, check).0, "ok", "{check}:\n{output}");
             }
         }
@@ -214,6 +217,12 @@ async fn the_doctor_names_a_wrong_secret_and_a_missing_permission() {
     let (verdict, rest) = row(&output, "history");
     assert_eq!(verdict, "WARN", "{output}");
     assert!(rest.contains("analytics:userDetail:view"), "{output}");
+    organisation.faults("forbidden:agent-status").await;
+    let (code, output) = doctor(&setup, &[]).await;
+    assert_eq!(code, Some(0), "{output}");
+    let (verdict, rest) = row(&output, "after-call work");
+    assert_eq!(verdict, "WARN", "{output}");
+    assert!(rest.contains("analytics:agentState:view"), "{output}");
 
     organisation.faults("none").await;
     setup.unset("source.client_secret_file");
