@@ -1,0 +1,350 @@
+"""Side by side: this exporter, the script that a user would write, and the floor.
+
+All three ask the same simulated organisation, one after the other, through a proxy that counts
+bytes. Measured is what each process itself takes: CPU time (/proc/PID/task/*/schedstat), peak
+memory (VmHWM), bytes of answers, requests, and how long a cycle lasts. Prints the machine,
+versions, medians with their spread, and the table for README.md.
+
+    cargo build --release && python3 -m pip install -r tests/requirements.txt
+    python3 benches/compare/compare.py [--sizes 100,1000,10000] [--dialects status,platform]
+
+The exporter does more than the others: it asks for the routing state of who has changed, keeps
+events and windows in its database with synchronous=FULL, and makes every series of every queue.
+"""
+
+import argparse
+import asyncio
+import importlib.metadata as packages
+import json
+import os
+import platform
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HERE = Path(__file__).resolve().parent
+EXPORTER = "this exporter"
+SCRIPT = "SDK script"
+FLOOR = "GET and parse"
+# Requests a minute: all of them may ask as often as the interval says.
+BUDGET = 60_000
+# A process that says nothing for so long is lost.
+PATIENCE_SECONDS = 900
+
+
+class Proxy:
+    """Passes bytes on and counts those that come back."""
+
+    def __init__(self, upstream):
+        self.upstream = upstream
+        self.bytes = 0
+
+    async def start(self):
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def serve(self, reader, writer):
+        there = await asyncio.open_connection("127.0.0.1", self.upstream)
+        await asyncio.gather(
+            self.copy(reader, there[1], False), self.copy(there[0], writer, True)
+        )
+
+    async def copy(self, reader, writer, counted):
+        try:
+            while data := await reader.read(1 << 18):
+                if counted:
+                    self.bytes += len(data)
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+
+def cpu_seconds(pid):
+    """On a core, all threads that live: in nanoseconds, where the kernel's ticks are 10 ms."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            total += int((task / "schedstat").read_text().split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return total / 1e9
+
+
+def peak_bytes(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return answer.read().decode()
+
+
+def port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+async def wait_for(what, condition, every=0.2):
+    bound = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < bound:
+        try:
+            if result := await asyncio.to_thread(condition):
+                return result
+        except OSError:
+            pass
+        await asyncio.sleep(every)
+    sys.exit(f"{what}: not within {PATIENCE_SECONDS} s")
+
+
+class Contender:
+    """A process that goes through cycles."""
+
+    def __init__(self, command, **options):
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+        self.lasted = []
+        self.reading = None
+
+    async def begin(self):
+        self.reading = asyncio.create_task(asyncio.to_thread(self.read))
+
+    def read(self):
+        for line in self.process.stdout:
+            if re.fullmatch(r"[0-9.]+\n", line):
+                self.lasted.append(float(line))
+
+    def cycles(self):
+        return len(self.lasted)
+
+    def seconds(self, first, last):
+        return self.lasted[first:last]
+
+    def settled(self):
+        return self.cycles() >= 2
+
+    async def go_on(self, begun):
+        """Until a cycle has ended that began after `begun` were over; how many are over then."""
+        return await wait_for("a cycle", lambda: (n := self.cycles()) > begun + 1 and n)
+
+    async def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(self.process.wait)
+        await self.reading
+
+
+class Exporter(Contender):
+    """The exporter tells its cycles and how long their phases took on its page."""
+
+    def __init__(self, binary, base, dialect, interval, folder):
+        self.address = f"127.0.0.1:{port()}"
+        config = Path(folder) / "config.yml"
+        config.write_text(
+            f"source: {{ dialect: {dialect}, client_id: demo, api_url: '{base}',"
+            f" login_url: '{base}', notifications: 'off' }}\n"
+            f"poll: {{ interval: {interval:g}s, timeout: {interval * 0.8:g}s }}\n"
+            f"budget: {{ requests_per_minute: {BUDGET}, max_in_flight: 32 }}\n"
+            f"store: {{ path: '{folder}/data' }}\n"
+            f"web: {{ listen: ['{self.address}'] }}\n"
+            "log: { level: error }\n"
+        )
+        environment = {**os.environ, "GENESYSCLOUD_CLIENT_SECRET": "demo"}
+        super().__init__([binary, "run", "--config.file", config], env=environment)
+        self.interval = interval
+
+    def page(self):
+        return get(f"http://{self.address}/metrics")
+
+    def value(self, pattern):
+        return sum(float(v) for v in re.findall(rf"^{pattern} (\S+)$", self.page(), re.M))
+
+    def cycles(self):
+        return self.value(r'genesyscloud_snapshots_total\{result="accepted",reason=""\}')
+
+    def phases(self):
+        return self.value(r'genesyscloud_cycle_duration_seconds_sum\{phase="(?!join)\w+"\}')
+
+    async def go_on(self, begun):
+        # Looking costs it a scrape, so it is left alone for two cycles: one scrape a cycle, as by
+        # Prometheus.
+        await asyncio.sleep(2 * self.interval)
+        return await wait_for("a cycle", lambda: (n := self.cycles()) > begun and n)
+
+    def settled(self):
+        # The first joins are over: what follows is the daily round.
+        return self.cycles() >= 2 and self.value("genesyscloud_routing_join_coverage_ratio") > 0.99
+
+
+async def measure(contender, statistics_url, proxy, cycles):
+    """What one cycle takes, again and again."""
+    await contender.begin()
+    await wait_for("the start", contender.settled, every=2.0)
+    pid = contender.process.pid
+    rounds = []
+    for _ in range(cycles):
+        begun = await asyncio.to_thread(contender.cycles)
+        requests = json.loads(await asyncio.to_thread(get, statistics_url))["requests"]
+        cpu, passed = cpu_seconds(pid), proxy.bytes
+        phases = await asyncio.to_thread(contender.phases) if isinstance(contender, Exporter) else 0
+        ended = await contender.go_on(begun)
+        done = ended - begun
+        if isinstance(contender, Exporter):
+            lasted = (await asyncio.to_thread(contender.phases) - phases) / done
+        else:
+            lasted = statistics.mean(contender.seconds(int(begun), int(ended)))
+        asked = json.loads(await asyncio.to_thread(get, statistics_url))["requests"] - requests
+        rounds.append(
+            {
+                "cpu": (cpu_seconds(pid) - cpu) / done,
+                "wall": lasted,
+                "bytes": (proxy.bytes - passed) / done,
+                "requests": asked / done,
+            }
+        )
+    peak = peak_bytes(pid)
+    await contender.end()
+    return rounds, peak
+
+
+async def side_by_side(options, dialect, agents):
+    queues = max(1, min(200, agents // 20))
+    listen = port()
+    simulator = subprocess.Popen(
+        [options.binary, "simulate", "--listen", f"127.0.0.1:{listen}", "--agents", str(agents),
+         "--queues", str(queues), "--dialect", dialect, "--requests-per-minute", "1000000",
+         "--log.level", "error"],
+        stdout=subprocess.DEVNULL,
+    )
+    statistics_url = f"http://127.0.0.1:{listen}/simulator/statistics"
+    results = {}
+    try:
+        await wait_for("the simulator", lambda: get(statistics_url))
+        proxy = Proxy(listen)
+        base = await proxy.start()
+        interval = str(options.interval)
+        with tempfile.TemporaryDirectory() as folder:
+            makers = {
+                FLOOR: lambda: Contender([options.floor, base, dialect, interval]),
+                EXPORTER: lambda: Exporter(
+                    options.binary, base, dialect, options.interval, folder
+                ),
+                SCRIPT: lambda: Contender(
+                    [sys.executable, HERE / "sdk_script.py", base, dialect, interval],
+                    env={**os.environ, "HOME": folder},
+                ),
+            }
+            for name, make in makers.items():
+                if name not in options.who or (name == SCRIPT and agents > options.script_max):
+                    continue
+                results[name] = await measure(make(), statistics_url, proxy, options.cycles)
+                print(f"  {name}: {told(*results[name])}", flush=True)
+    finally:
+        simulator.terminate()
+        simulator.wait()
+    return results
+
+
+def median(rounds, what):
+    return statistics.median(r[what] for r in rounds)
+
+
+def spread(rounds, what):
+    values = sorted(r[what] for r in rounds)
+    return f"{values[0] * 1e3:.1f} to {values[-1] * 1e3:.1f}"
+
+
+def told(rounds, peak):
+    return (
+        f"CPU {median(rounds, 'cpu') * 1e3:.1f} ms a cycle ({spread(rounds, 'cpu')}),"
+        f" lasting {median(rounds, 'wall') * 1e3:.1f} ms ({spread(rounds, 'wall')}),"
+        f" peak {peak / 1e6:.0f} MB, {median(rounds, 'bytes') / 1e6:.2f} MB"
+        f" and {median(rounds, 'requests'):g} requests a cycle"
+    )
+
+
+def table(all_results):
+    lines = [
+        "| dialect | agents | who | CPU a cycle | to this exporter | lasts | peak memory | bytes"
+        " | requests |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (dialect, agents), results in all_results.items():
+        ours = median(results[EXPORTER][0], "cpu")
+        for name, (rounds, peak) in results.items():
+            cpu = median(rounds, "cpu")
+            lines.append(
+                f"| {dialect} | {agents:,} | {name} | {cpu * 1e3:.1f} ms | {cpu / ours:.2f}"
+                f" | {median(rounds, 'wall') * 1e3:.0f} ms | {peak / 1e6:.0f} MB"
+                f" | {median(rounds, 'bytes') / 1e6:.2f} MB | {median(rounds, 'requests'):g} |"
+            )
+    return "\n".join(lines)
+
+
+def machine(options):
+    cpu = re.search(r"model name\s+: (.*)", Path("/proc/cpuinfo").read_text())
+
+    def version(*command):
+        made = subprocess.run(command, capture_output=True, text=True, check=True)
+        return made.stdout.strip()
+
+    return (
+        f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores,"
+        f" load {os.getloadavg()[0]:.1f}, {platform.system()} {platform.release()};"
+        f" {version(options.binary, '--version')}, {version('rustc', '--version')},"
+        f" Python {platform.python_version()},"
+        f" PureCloudPlatformClientV2 {packages.version('PureCloudPlatformClientV2')},"
+        f" prometheus_client {packages.version('prometheus_client')};"
+        f" {options.cycles} cycles each, every {options.interval:g} s"
+    )
+
+
+async def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="100,1000,10000")
+    parser.add_argument("--dialects", default="status,platform")
+    parser.add_argument("--cycles", type=int, default=7, help="measured of each")
+    parser.add_argument("--interval", type=float, default=15.0, help="seconds")
+    parser.add_argument("--script-max", type=int, default=10_000, help="agents")
+    parser.add_argument("--binary", default=ROOT / "target/release/genesys-cloud-exporter")
+    parser.add_argument(
+        "--who", type=lambda who: [EXPORTER, *who.split(",")], default=f"{FLOOR},{SCRIPT}",
+        help="beside the exporter",
+    )
+    parser.add_argument("--floor", help="the floor's program; built if not given")
+    options = parser.parse_args()
+    if FLOOR in options.who and not options.floor:
+        options.floor = built_floor()
+    print(machine(options))
+    all_results = {}
+    for dialect in options.dialects.split(","):
+        for agents in map(int, options.sizes.split(",")):
+            print(f"dialect {dialect}, {agents:,} agents", flush=True)
+            all_results[dialect, agents] = await side_by_side(options, dialect, agents)
+    print(table(all_results))
+
+
+def built_floor():
+    """Where cargo put the floor's program."""
+    made = subprocess.run(
+        ["cargo", "bench", "--bench", "floor", "--no-run", "--message-format", "json"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout
+    for line in made.splitlines():
+        message = json.loads(line)
+        if message.get("target", {}).get("name") == "floor" and message.get("executable"):
+            return message["executable"]
+    sys.exit("cargo names no program of the bench floor")
+
+
+asyncio.run(main())
