@@ -19,9 +19,12 @@ const AGENTS_MAX: i64 = 200_000;
 /// Most simulated queues: the limit of the simulator.
 const QUEUES_MAX: i64 = 10_000;
 
+/// The program's name.
+const NAME: &str = "genesys-cloud-exporter";
+
 #[derive(Debug, Parser)]
 #[command(
-    name = "genesys-cloud-exporter",
+    name = NAME,
     version,
     about = "Genesys Cloud agent presence and routing availability as metrics",
     after_help = "Examples:\n  \
@@ -105,9 +108,12 @@ pub(super) struct RunFlags {
     /// Path of the metrics page [default: /metrics]
     #[arg(long = "web.telemetry-path", value_name = "PATH")]
     pub(super) telemetry_path: Option<String>,
-    /// TLS and basic auth of the server (not supported by this version)
+    /// TLS and users of the server, in the format that Prometheus exporters share
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub(super) web_config_file: Option<String>,
+    /// Answer POST /-/reload, which reads the configuration again as SIGHUP does
+    #[arg(long = "web.enable-lifecycle")]
+    pub(super) enable_lifecycle: bool,
     #[command(flatten)]
     pub(super) log: LogFlags,
 }

@@ -237,6 +237,11 @@ fn run(flags: args::RunFlags, environment: &Environment) -> RunArgs {
         one(flags.web_config_file),
     );
     put(
+        "--web.enable-lifecycle",
+        "web.enable_lifecycle",
+        one(flags.enable_lifecycle.then(|| "true".to_owned())),
+    );
+    put(
         "--log.level",
         "log.level",
         one(flags.log.level.as_ref().map(word)),

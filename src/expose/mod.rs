@@ -1,13 +1,15 @@
 //! What readers see: the metrics page, the JSON API, a landing page; and the push by OTLP.
 //!
 //! Last stage of the flow. Families, page, names, negotiation and records are pure; `server`,
-//! `connection` and `routes` are the edge. A scrape reads the current view and never waits for a
+//! `connection`, `access`, `gate` and `routes` are the edge. A scrape reads the current view and never waits for a
 //! poll; nothing here can change a number.
 
+mod access;
 mod api;
 mod body;
 mod connection;
 mod families;
+mod gate;
 mod gzip;
 mod landing;
 mod names;
@@ -23,9 +25,10 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, AccessError, TlsError};
 pub use families::{Distribution, Family, Sample, Value, of_registry, of_view};
 pub use names::SeriesNames;
 pub use page::{Format, render};
 pub use pages::Pages;
 pub use server::serve;
-pub use state::{Limits, Pulse, ServerState};
+pub use state::{Front, Limits, Pulse, ReloadAsk, ServerState};

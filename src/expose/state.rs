@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::access::{Access, AccessError};
 use super::connection::Connections;
 use super::pages::Pages;
 use crate::clock::SystemClock;
-use crate::model::time::{Millis, Monotonic};
+use crate::model::time::{Millis, Monotonic, UnixMillis};
 use crate::store::WindowReader;
 use crate::telemetry::Telemetry;
 
@@ -29,6 +30,8 @@ pub struct Limits {
     pub scrapes: usize,
     /// API requests at once: each may hold a whole answer in memory or a database connection.
     pub api_requests: usize,
+    /// A TLS handshake must be complete this long after the connection.
+    pub handshake: Duration,
     /// A request head must be complete this long after the connection or its first byte.
     pub head_wait: Duration,
     /// An idle connection is closed after this; above the usual scrape interval of 15 s, so
@@ -48,11 +51,27 @@ impl Default for Limits {
             eviction_grace: Duration::from_millis(100),
             scrapes: 40,
             api_requests: 8,
+            handshake: Duration::from_secs(5),
             head_wait: Duration::from_secs(5),
             idle: Duration::from_secs(30),
             write_stall: Duration::from_secs(10),
             drain: Duration::from_secs(2),
         }
+    }
+}
+
+impl Front {
+    /// Open to everybody who reaches it, in clear text.
+    ///
+    /// # Errors
+    /// If the system gives no random numbers.
+    pub fn open(telemetry_path: &str) -> Result<Self, AccessError> {
+        let (access, _) = Access::open(None, &[], UnixMillis(0))?;
+        Ok(Self {
+            telemetry_path: telemetry_path.to_owned(),
+            access: Arc::new(access),
+            reload: None,
+        })
     }
 }
 
@@ -103,6 +122,22 @@ pub struct ServerState {
     pub(super) scrapes: Arc<Semaphore>,
     pub(super) api_requests: Arc<Semaphore>,
     pub(super) connections: Arc<Connections>,
+    pub(super) access: Arc<Access>,
+    pub(super) reload: Option<mpsc::Sender<ReloadAsk>>,
+}
+
+/// Asks for a reload; what became of it comes back, in words.
+pub type ReloadAsk = oneshot::Sender<Result<String, String>>;
+
+/// What readers meet first.
+#[derive(Debug)]
+pub struct Front {
+    /// Path of the metrics page.
+    pub telemetry_path: String,
+    /// Who may read.
+    pub access: Arc<Access>,
+    /// Where `POST /-/reload` goes; `None`: it is forbidden.
+    pub reload: Option<mpsc::Sender<ReloadAsk>>,
 }
 
 impl ServerState {
@@ -114,7 +149,7 @@ impl ServerState {
         windows: Arc<dyn WindowReader>,
         pulse: Arc<Pulse>,
         clock: SystemClock,
-        telemetry_path: &str,
+        front: Front,
         limits: Limits,
     ) -> Self {
         Self {
@@ -122,12 +157,14 @@ impl ServerState {
             telemetry,
             windows,
             clock,
-            telemetry_path: telemetry_path.to_owned(),
+            telemetry_path: front.telemetry_path,
             pulse,
             limits,
             scrapes: Arc::new(Semaphore::new(limits.scrapes)),
             api_requests: Arc::new(Semaphore::new(limits.api_requests)),
             connections: Arc::new(Connections::new(&limits, clock)),
+            access: front.access,
+            reload: front.reload,
         }
     }
 }

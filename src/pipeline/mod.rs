@@ -12,6 +12,7 @@
 //! | `directory` | registry, queues and members |
 //! | `joins` | routing states, stuck checks, divergence |
 //! | `push` | channels of push, and what their frames mean |
+//! | `reconfigure` | what a new configuration changes |
 //! | `commit` | when what changed is made durable and shown |
 
 mod answers;
@@ -22,6 +23,7 @@ mod directory;
 mod joins;
 mod plan;
 mod push;
+mod reconfigure;
 mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -12,4 +12,5 @@ mod golden;
 mod limits;
 mod otlp;
 mod parse;
+mod security;
 mod view;

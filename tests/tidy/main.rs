@@ -31,6 +31,7 @@ const LONGER_FILES: [(&str, usize); 0] = [];
 /// The files that do I/O, read clocks, start threads or are asynchronous. All others are pure.
 const EDGES: &[&str] = &[
     "src/app.rs",
+    "src/app/reload.rs",
     "src/cli/demo.rs",
     "src/cli/doctor.rs",
     "src/cli/doctor/platform.rs",
@@ -42,9 +43,12 @@ const EDGES: &[&str] = &[
     "src/config/load.rs",
     "src/config/secret.rs",
     "src/driver.rs",
+    "src/expose/access.rs",
+    "src/expose/access/passwords.rs",
     "src/expose/api.rs",
     "src/expose/body.rs",
     "src/expose/connection.rs",
+    "src/expose/gate.rs",
     "src/expose/otlp/pump.rs",
     "src/expose/otlp/resource.rs",
     "src/expose/otlp/transport.rs",

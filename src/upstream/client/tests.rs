@@ -129,6 +129,7 @@ fn source(api_url: &str, login_url: &str) -> SourceConfig {
         login_url: Url::parse(login_url).unwrap(),
         client_id: "client".to_owned(),
         client_secret: SecretString::from(SECRET),
+        client_secret_file: None,
     }
 }
 
