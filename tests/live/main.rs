@@ -18,6 +18,7 @@ mod alerts;
 mod backfill;
 mod breaker;
 mod crash;
+mod crowd;
 mod dashboards;
 mod delta;
 mod demo;
