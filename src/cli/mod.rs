@@ -64,7 +64,7 @@ pub enum Command {
     Doctor(RunArgs),
     /// Print the metric reference.
     Metrics,
-    /// Print this (help or version) and end well.
+    /// Print this (help, version, completions, manual) and end well.
     Show(String),
 }
 
@@ -194,6 +194,8 @@ where
             file: file(config_file, environment),
             flags: Vec::new(),
         })),
+        Some(args::Sub::Completions { shell }) => Ok(Command::Show(args::completions(shell))),
+        Some(args::Sub::Man) => Ok(Command::Show(args::manual())),
         Some(args::Sub::Metrics) => Ok(Command::Metrics),
     }
 }
