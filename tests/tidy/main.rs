@@ -7,12 +7,14 @@
 //! | a file opens with `//!` and has at most 500 lines | here |
 //! | clippy counts a function's lines, and nobody lifts that limit | `.clippy.toml` |
 //! | no test is ignored or hopes for a panic, nobody sleeps in place of a condition | here |
+//! | every fault of the matrix has a test, or a reason why not | `tests/faults.md` |
 //! | the README's metric reference is the catalog's, and it names no metric beside it | README |
 //!
 //! The sources are read with `syn`, so that a word in a comment or a text is no finding.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod faults;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,6 +11,8 @@ use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+mod hostile;
+
 use super::*;
 use crate::model::ids::UserId;
 use crate::upstream::headers::http_date;
