@@ -24,7 +24,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use genesys_cloud_exporter::clock::SystemClock;
 use genesys_cloud_exporter::config::PerAgent;
-use genesys_cloud_exporter::expose::{Limits, Pages, Pulse, ServerState, serve};
+use genesys_cloud_exporter::expose::{Front, Limits, Pages, Pulse, ServerState, serve};
 use genesys_cloud_exporter::model::state::RoutingState;
 use genesys_cloud_exporter::model::view::View;
 use genesys_cloud_exporter::store::{ReadError, WindowPage, WindowQuery, WindowReader};
@@ -141,7 +141,7 @@ fn exporter(
         Arc::new(NoWindows),
         Arc::new(Pulse::new()),
         SystemClock::new(),
-        "/metrics",
+        Front::open("/metrics").unwrap(),
         Limits::default(),
     );
     let (stop, stopped) = watch::channel(false);

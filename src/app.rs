@@ -3,6 +3,8 @@
 //! Sockets, clock and the stop signal come in as arguments, so that tests and the demo run the
 //! very same thing.
 
+mod reload;
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::catalog::{DataLoss, EventResult, StoreOperation, WindowResult};
@@ -18,12 +20,12 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::driver::Driver;
 use crate::expose::otlp::{OtlpError, Push, Running, Sources};
-use crate::expose::{Limits, Pages, Pulse, ServerState};
+use crate::expose::{Access, AccessError, Front, Limits, Pages, Pulse, ReloadAsk, ServerState};
 use crate::journal::{
     DataDir, DataDirError, EmbeddedJournal, JournalError, JournalHandle, JournalStatus,
 };
 use crate::model::error::chain;
-use crate::model::time::Millis;
+use crate::model::time::{Millis, UnixMillis};
 use crate::pipeline::Pipeline;
 use crate::reconciler::checkpoint::CheckpointError;
 use crate::store::{
@@ -33,6 +35,12 @@ use crate::store::{
 use crate::telemetry::{BuildInfo, Telemetry};
 use crate::upstream::{Client, ClientError};
 use crate::window::RowRules;
+
+use self::reload::Reloader;
+pub use self::reload::{Loader, LogSwitch, Reloading};
+
+/// Reloads that may be asked for while one is under way; more are told to come again.
+const RELOADS_WAITING_MAX: usize = 4;
 
 /// Sizes and backlog are looked at this often.
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
@@ -60,6 +68,9 @@ pub enum AppError {
     /// The HTTP client.
     #[error("cannot set up the client of the platform")]
     Client(#[source] ClientError),
+    /// The web configuration.
+    #[error("cannot protect the server as web.config_file says")]
+    Access(#[source] AccessError),
     /// The push of metrics.
     #[error("cannot push metrics by OTLP")]
     Otlp(#[source] OtlpError),
@@ -99,6 +110,9 @@ pub struct App {
     push: Option<Push>,
     threads: Vec<thread::JoinHandle<()>>,
     dir: DataDir,
+    reloader: Reloader,
+    reloads: mpsc::Sender<ReloadAsk>,
+    retention: watch::Receiver<Millis>,
 }
 
 impl App {
@@ -113,6 +127,7 @@ impl App {
         let telemetry = Telemetry::recording(BuildInfo::current(), meter.as_ref());
         let telemetry = Arc::new(telemetry);
         telemetry.config_accepted(now.wall);
+        let access = access(&config, now.wall)?;
         let client =
             Client::new(&config.source, env!("CARGO_PKG_VERSION")).map_err(AppError::Client)?;
         let databases = Databases::open(&config, clock, &telemetry).await?;
@@ -122,7 +137,8 @@ impl App {
         if let Some(push) = &mut push {
             push.count_from(&pipeline.view(now));
         }
-        let pages = Arc::new(Pages::new(config.per_agent));
+        let pages = Arc::new(Pages::new(config.per_agent.clone()));
+        let (reloads, asks) = mpsc::channel(RELOADS_WAITING_MAX);
         let pulse = Arc::new(Pulse::new());
         let server = Arc::new(ServerState::new(
             Arc::clone(&pages),
@@ -130,9 +146,11 @@ impl App {
             databases.windows,
             Arc::clone(&pulse),
             clock,
-            &config.web.telemetry_path,
+            front(&config, &access, &reloads),
             Limits::default(),
         ));
+        let (reconfigure, configurations) = mpsc::channel(1);
+        let (retention, kept_for) = watch::channel(config.store.retention);
         let wake = Arc::new(Notify::new());
         let driver = Driver {
             pipeline,
@@ -144,7 +162,10 @@ impl App {
             telemetry: Arc::clone(&telemetry),
             pulse,
             clock,
+            configurations,
         };
+        let handles = Handles { pages, telemetry };
+        let reloader = Reloader::new(asks, access, reconfigure, &handles, retention, clock);
         Ok(Self {
             config,
             clock,
@@ -153,11 +174,22 @@ impl App {
             journal: databases.journal,
             wake,
             server,
-            handles: Handles { pages, telemetry },
+            handles,
             push,
             threads: databases.threads,
             dir: databases.dir,
+            reloader,
+            reloads,
+            retention: kept_for,
         })
+    }
+
+    /// The same, reading its configuration again when asked. What is sent to the channel asks.
+    #[must_use]
+    pub fn reloading(mut self, reloading: Reloading) -> (Self, mpsc::Sender<ReloadAsk>) {
+        self.reloader.reloading = Some(reloading);
+        let reloads = self.reloads.clone();
+        (self, reloads)
     }
 
     /// What others may hold on to.
@@ -186,8 +218,9 @@ impl App {
             self.store.clone(),
             Arc::clone(&self.handles.telemetry),
             self.clock,
-            self.config.store.retention,
+            self.retention,
         ));
+        let reloader = tokio::spawn(self.reloader.run(stop.clone()));
         let mut driver = tokio::spawn(self.driver.run(stop.clone()));
         let mut consumer = tokio::spawn(consume(
             self.journal.clone(),
@@ -207,6 +240,7 @@ impl App {
             }),
         };
         upkeep.abort();
+        reloader.abort();
         if let Some(error) = ended {
             return Err(error);
         }
@@ -254,6 +288,23 @@ impl App {
         }
         servers
     }
+}
+
+/// What readers meet first.
+fn front(config: &Config, access: &Arc<Access>, reloads: &mpsc::Sender<ReloadAsk>) -> Front {
+    Front {
+        telemetry_path: config.web.telemetry_path.clone(),
+        access: Arc::clone(access),
+        reload: config.web.enable_lifecycle.then(|| reloads.clone()),
+    }
+}
+
+/// Who may read, as the web configuration says.
+fn access(config: &Config, now: UnixMillis) -> Result<Arc<Access>, AppError> {
+    let path = config.web.config_file.as_deref();
+    // Its warnings were among those of the configuration.
+    let (access, _) = Access::open(path, &config.web.listen, now).map_err(AppError::Access)?;
+    Ok(Arc::new(access))
 }
 
 /// The push, if there is somewhere to push to.
@@ -368,7 +419,7 @@ async fn upkeep(
     store: StoreHandle,
     telemetry: Arc<Telemetry>,
     clock: SystemClock,
-    retention: Millis,
+    retention: watch::Receiver<Millis>,
 ) {
     let mut gauges = tokio::time::interval(GAUGES_EVERY);
     gauges.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -387,7 +438,8 @@ async fn upkeep(
                 }
             }
             _ = prune.tick() => {
-                if let Err(error) = store.prune(clock.now().wall - retention).await {
+                let kept_for = *retention.borrow();
+                if let Err(error) = store.prune(clock.now().wall - kept_for).await {
                     fail(&telemetry, StoreOperation::Prune, &error);
                 }
             }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use url::Url;
 
 use crate::catalog::{EventResult, StoreOperation};
 use crate::clock::SystemClock;
+use crate::config::PipelineConfig;
 use crate::effect::{Append, Effect, Level, Notice};
 use crate::expose::{Pages, Pulse};
 use crate::journal::JournalHandle;
@@ -56,6 +57,8 @@ pub struct Driver {
     pub pulse: Arc<Pulse>,
     /// Both clocks.
     pub clock: SystemClock,
+    /// New configurations, each answered once it holds.
+    pub configurations: mpsc::Receiver<(PipelineConfig, oneshot::Sender<()>)>,
 }
 
 /// What the world reports.
@@ -64,6 +67,8 @@ enum Event {
     Appended(u64),
     /// Something came over sockets.
     Arrived,
+    /// Another configuration.
+    Configured(Box<PipelineConfig>, oneshot::Sender<()>),
 }
 
 impl Driver {
@@ -85,6 +90,9 @@ impl Driver {
                 _ = stop.wait_for(|stopped| *stopped) => break,
                 event = events.recv() => event,
                 _ = arrivals.recv_many(&mut arrived, ARRIVALS_A_TURN) => Some(Event::Arrived),
+                Some((config, done)) = self.configurations.recv() => {
+                    Some(Event::Configured(Box::new(config), done))
+                }
                 () = tokio::time::sleep_until(self.clock.instant(deadline)) => None,
             };
             while tasks.try_join_next().is_some() {}
@@ -98,6 +106,12 @@ impl Driver {
                 Some(Event::Arrived) => {
                     let effects = self.pipeline.on_sockets(&arrived, now);
                     arrived.clear();
+                    effects
+                }
+                Some(Event::Configured(config, done)) => {
+                    let effects = self.pipeline.on_reconfigured(*config, now);
+                    // Whoever asked may have gone.
+                    let _ = done.send(());
                     effects
                 }
                 None => self.pipeline.on_due(now),
@@ -148,7 +162,7 @@ impl Driver {
                         return;
                     }
                 }
-                Some(Event::Answer(..) | Event::Arrived) => {}
+                Some(Event::Answer(..) | Event::Arrived | Event::Configured(..)) => {}
                 None => return,
             }
         }

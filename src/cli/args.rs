@@ -7,7 +7,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::{LogFormat, LogLevel, duration};
 use crate::model::time::{Millis, UnixMillis};
@@ -19,9 +20,12 @@ const AGENTS_MAX: i64 = 200_000;
 /// Most simulated queues: the limit of the simulator.
 const QUEUES_MAX: i64 = 10_000;
 
+/// The program's name.
+const NAME: &str = "genesys-cloud-exporter";
+
 #[derive(Debug, Parser)]
 #[command(
-    name = "genesys-cloud-exporter",
+    name = NAME,
     version,
     about = "Genesys Cloud agent presence and routing availability as metrics",
     after_help = "Examples:\n  \
@@ -77,9 +81,48 @@ pub(super) enum Sub {
         #[arg(long = "config.file", value_name = "FILE")]
         config_file: Option<PathBuf>,
     },
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  \
+        genesys-cloud-exporter completions bash > /etc/bash_completion.d/genesys-cloud-exporter")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  \
+        genesys-cloud-exporter man > /usr/share/man/man1/genesys-cloud-exporter.1")]
+    Man,
     /// Print the metric reference as Markdown
     #[command(after_help = "Example:\n  genesys-cloud-exporter metrics > METRICS.md")]
     Metrics,
+}
+
+/// Completions of the whole command line for a shell.
+pub(super) fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+    String::from_utf8_lossy(&script).trim_end().to_owned()
+}
+
+/// The manual page, in roff: the program, then each command.
+pub(super) fn manual() -> String {
+    let mut page = Vec::new();
+    let mut command = Cli::command();
+    command.build();
+    // Writing to memory cannot fail.
+    let _ = clap_mangen::Man::new(command.clone()).render(&mut page);
+    for sub in command
+        .get_subcommands()
+        .filter(|sub| sub.get_name() != "help")
+    {
+        let man = clap_mangen::Man::new(sub.clone());
+        page.extend_from_slice(
+            format!(".SH \"COMMAND {}\"\n", sub.get_name().to_uppercase()).as_bytes(),
+        );
+        let _ = man.render_description_section(&mut page);
+        let _ = man.render_options_section(&mut page);
+    }
+    String::from_utf8_lossy(&page).trim_end().to_owned()
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,9 +148,12 @@ pub(super) struct RunFlags {
     /// Path of the metrics page [default: /metrics]
     #[arg(long = "web.telemetry-path", value_name = "PATH")]
     pub(super) telemetry_path: Option<String>,
-    /// TLS and basic auth of the server (not supported by this version)
+    /// TLS and users of the server, in the format that Prometheus exporters share
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub(super) web_config_file: Option<String>,
+    /// Answer POST /-/reload, which reads the configuration again as SIGHUP does
+    #[arg(long = "web.enable-lifecycle")]
+    pub(super) enable_lifecycle: bool,
     #[command(flatten)]
     pub(super) log: LogFlags,
 }

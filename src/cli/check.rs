@@ -6,9 +6,12 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::clock::SystemClock;
 use crate::config::{Environment, load};
+use crate::model::error::chain;
 
 use super::Exit;
+use super::run::protects;
 
 /// Checks a file as `run` would read it, with the same environment.
 ///
@@ -22,6 +25,10 @@ pub fn config(
 ) -> io::Result<Exit> {
     match load(Some(file), environment, &[]) {
         Ok(loaded) => {
+            if let Err(error) = protects(&loaded.config, SystemClock::new().now().wall) {
+                writeln!(err, "error: {}", chain(&error))?;
+                return Ok(Exit::Usage);
+            }
             for warning in &loaded.warnings {
                 writeln!(err, "warning: {warning}")?;
             }

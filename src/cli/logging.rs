@@ -6,8 +6,9 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber};
@@ -23,6 +24,9 @@ mod repeats; // which repetitions are written
 pub use line::{Line, MESSAGE_BYTES_MAX, VALUE_BYTES_MAX, Value};
 pub use repeats::{Admission, QUIET, Repeats};
 
+/// Kinds that are written however often they come: each answers something that somebody did.
+const ANSWERS: [&str; 2] = ["reload", "web_config"];
+
 /// Prefix of the targets of this crate's own events.
 const OWN_TARGET: &str = "genesys_cloud_exporter";
 
@@ -35,15 +39,30 @@ pub struct LogError(#[source] tracing::subscriber::SetGlobalDefaultError);
 ///
 /// # Errors
 /// If there already is one.
-pub fn init(config: LogConfig, clock: SystemClock) -> Result<(), LogError> {
+pub fn init(config: LogConfig, clock: SystemClock) -> Result<LogHandle, LogError> {
     let layer = LogLayer::new(config, io::stderr(), move || clock.now());
+    let handle = layer.handle();
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
-        .map_err(LogError)
+        .map_err(LogError)?;
+    Ok(handle)
+}
+
+/// Changes the log of the process while it runs.
+#[derive(Debug, Clone)]
+pub struct LogHandle(Arc<ArcSwap<LogConfig>>);
+
+impl LogHandle {
+    /// Level and format from now on.
+    pub fn set(&self, config: LogConfig) {
+        self.0.store(Arc::new(config));
+        // Who asked before whether to speak asks again.
+        tracing::callsite::rebuild_interest_cache();
+    }
 }
 
 /// Writes events as lines. `W` gets each line in one write, so that lines do not mix.
 pub struct LogLayer<W, N> {
-    config: LogConfig,
+    config: Arc<ArcSwap<LogConfig>>,
     now: N,
     state: Mutex<State<W>>,
 }
@@ -58,7 +77,13 @@ impl<W: Write, N: Fn() -> Now> LogLayer<W, N> {
     pub fn new(config: LogConfig, out: W, now: N) -> Self {
         let repeats = Repeats::default();
         let state = Mutex::new(State { out, repeats });
+        let config = Arc::new(ArcSwap::from_pointee(config));
         Self { config, now, state }
+    }
+
+    /// Changes it later.
+    pub fn handle(&self) -> LogHandle {
+        LogHandle(Arc::clone(&self.config))
     }
 
     fn write(&self, event: &Event<'_>) {
@@ -69,7 +94,8 @@ impl<W: Write, N: Fn() -> Now> LogLayer<W, N> {
         // A line is whole or not there, so a panic elsewhere leaves nothing half done.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut suppressed = 0;
-        if *metadata.level() <= tracing::Level::WARN {
+        let answer = line.kind().is_some_and(|kind| ANSWERS.contains(&kind));
+        if *metadata.level() <= tracing::Level::WARN && !answer {
             // Events without a kind are told apart by where they are written.
             let kind = match line.kind() {
                 Some(kind) => kind.to_owned(),
@@ -87,7 +113,7 @@ impl<W: Write, N: Fn() -> Now> LogLayer<W, N> {
         let level = metadata.level().as_str().to_ascii_lowercase();
         // The target of a library says who speaks; our own is noise.
         let target = Some(metadata.target()).filter(|target| !is_own(target));
-        let mut text = match self.config.format {
+        let mut text = match self.config.load().format {
             LogFormat::Logfmt => line.logfmt(now.wall, &level, target, suppressed),
             LogFormat::Json => line.json(now.wall, &level, target, suppressed),
         };
@@ -104,7 +130,7 @@ where
     N: Fn() -> Now + Send + Sync + 'static,
 {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        let own = filter(self.config.level);
+        let own = filter(self.config.load().level);
         let allowed = if is_own(metadata.target()) {
             own
         } else {
@@ -114,7 +140,7 @@ where
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(filter(self.config.level))
+        Some(filter(self.config.load().level))
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -68,7 +68,7 @@ pub enum Command {
     Doctor(RunArgs),
     /// Print the metric reference.
     Metrics,
-    /// Print this (help or version) and end well.
+    /// Print this (help, version, completions, manual) and end well.
     Show(String),
 }
 
@@ -201,6 +201,8 @@ where
             file: file(config_file, environment),
             flags: Vec::new(),
         })),
+        Some(args::Sub::Completions { shell }) => Ok(Command::Show(args::completions(shell))),
+        Some(args::Sub::Man) => Ok(Command::Show(args::manual())),
         Some(args::Sub::Metrics) => Ok(Command::Metrics),
     }
 }
@@ -242,6 +244,11 @@ fn run(flags: args::RunFlags, environment: &Environment) -> RunArgs {
         "--web.config.file",
         "web.config_file",
         one(flags.web_config_file),
+    );
+    put(
+        "--web.enable-lifecycle",
+        "web.enable_lifecycle",
+        one(flags.enable_lifecycle.then(|| "true".to_owned())),
     );
     put(
         "--log.level",

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Exit, complain};
+use crate::expose::ReloadAsk;
 use crate::model::error::chain;
 
 /// Blocking work that is still going on at the end (a name look-up, a fsync) is left behind after
@@ -107,6 +108,28 @@ pub fn address(listener: &TcpListener) -> Result<SocketAddr, ServiceError> {
             what: "the address of a socket",
             source,
         })
+}
+
+/// Passes each SIGHUP on as the wish to reload; what becomes of it is logged there.
+///
+/// # Errors
+/// If the handler cannot be installed.
+pub fn reload_signal(reloads: mpsc::Sender<ReloadAsk>) -> Result<(), ServiceError> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(|source| ServiceError::Process {
+        what: "signal handlers",
+        source,
+    })?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let (ask, answered) = oneshot::channel();
+            if reloads.send(ask).await.is_err() {
+                return;
+            }
+            // One after the other.
+            let _ = answered.await;
+        }
+    });
+    Ok(())
 }
 
 /// A signal that turns true with the first SIGINT or SIGTERM; the second ends the process at once.

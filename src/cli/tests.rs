@@ -156,6 +156,26 @@ fn small_commands_are_what_they_say() {
     );
     assert_eq!(typed("metrics").unwrap(), Command::Metrics);
     let version = format!("genesys-cloud-exporter {}", env!("CARGO_PKG_VERSION"));
+    let shown = |line: &str| match typed(line) {
+        Ok(Command::Show(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        let script = shown(&format!("completions {shell}"));
+        for word in [
+            "genesys-cloud-exporter",
+            "doctor",
+            "web.config.file",
+            "web.enable-lifecycle",
+        ] {
+            assert!(script.contains(word), "{shell} does not complete {word}");
+        }
+    }
+    let manual = shown("man");
+    assert!(manual.contains(".TH genesys-cloud-exporter 1"), "{manual}");
+    for word in ["COMMAND SIMULATE", "config.file", "Exit status"] {
+        assert!(manual.contains(word), "{word}: {manual}");
+    }
     assert_eq!(typed("--version").unwrap(), Command::Show(version));
 }
 
@@ -168,6 +188,8 @@ fn every_command_has_help_with_an_example() {
         "simulate",
         "check",
         "check config",
+        "completions",
+        "man",
         "metrics",
     ] {
         let Ok(Command::Show(help)) = typed(&format!("{command} --help")) else {

@@ -49,6 +49,19 @@ impl Effective {
         out
     }
 
+    /// Paths of the settings that are not the same in `other`.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let differs = |setting: &&Setting| self.value(setting).0 != other.value(setting).0;
+        let secret = |setting: &&Setting| {
+            setting.shape == Shape::Secret && self.secret_origin != other.secret_origin
+        };
+        SETTINGS
+            .iter()
+            .filter(|setting| differs(setting) || secret(setting))
+            .map(|setting| setting.path)
+            .collect()
+    }
+
     fn value(&self, setting: &Setting) -> (String, String) {
         if setting.shape == Shape::Secret {
             let origin = format!("from {}", self.secret_origin);

@@ -10,9 +10,12 @@ mod raw; //            the file's text -> settings with places
 pub mod layers; //     environment and flags; what wins
 mod region; //         where the platform answers
 mod secret; //         where the client secret comes from
+mod pseudonym; //      agents by another name
 mod values; //         text -> numbers, URLs, patterns
+pub mod web_file; //   TLS and users of the server, from a file of their own
 mod otel; //           the standard variables, OTEL_…
 mod otlp; //           where metrics are pushed to
+mod web; //            where and how results are served
 mod resolve; //        settings -> Config
 mod effective; //      Config -> YAML for people
 mod load; //           all of it in order
@@ -22,6 +25,8 @@ pub use finding::{ConfigError, Finding};
 pub use layers::{Environment, FlagValue};
 pub use load::{Loaded, load, parse};
 pub use otlp::{CARDINALITY_LIMIT_MIN, OtlpConfig, OtlpProtocol, OtlpTemporality};
+pub use pseudonym::PseudonymKey;
+pub use secret::read_again as read_secret_again;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -70,6 +75,8 @@ pub struct SourceConfig {
     pub client_id: String,
     /// OAuth client secret.
     pub client_secret: SecretString,
+    /// The file that holds it, if it came from one: read again at each login.
+    pub client_secret_file: Option<PathBuf>,
 }
 
 /// `source.dialect`: which of the platform's two interfaces is spoken.
@@ -171,10 +178,12 @@ pub struct StoreConfig {
 }
 
 /// `metrics.per_agent`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum PerAgent {
     /// No series of single agents.
     Off,
+    /// By a pseudonym that only who has the key can make.
+    Pseudonym(PseudonymKey),
     /// By user id.
     Id,
 }
@@ -186,6 +195,10 @@ pub struct WebConfig {
     pub listen: Vec<SocketAddr>,
     /// Path of the metrics page.
     pub telemetry_path: String,
+    /// TLS, users and headers; read again whenever it changes.
+    pub config_file: Option<PathBuf>,
+    /// `POST /-/reload` is answered.
+    pub enable_lifecycle: bool,
 }
 
 /// The log.

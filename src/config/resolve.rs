@@ -18,8 +18,8 @@ use super::layers::Environment;
 use super::raw::{Layer, RawValue};
 use super::settings::{SETTINGS, Support, setting};
 use super::{
-    Config, Dialect, LogConfig, LogFormat, LogLevel, PerAgent, PipelineConfig, SourceConfig,
-    StoreConfig, WebConfig, duration, otlp, region, secret, values,
+    Config, Dialect, LogConfig, LogFormat, LogLevel, PipelineConfig, SourceConfig, StoreConfig,
+    duration, otlp, pseudonym, region, secret, values, web,
 };
 
 /// Most items of a list: every queue name is matched against every pattern.
@@ -57,12 +57,9 @@ pub(super) fn resolve(
         store,
         pipeline,
         batch_size: reader.count("queue.batch_size", 1, 1_000) as usize,
-        per_agent: match reader.word("metrics.per_agent") {
-            "id" => PerAgent::Id,
-            _ => PerAgent::Off,
-        },
+        per_agent: pseudonym::per_agent(&mut reader),
         otlp: otlp::otlp(&mut reader, environment),
-        web: web(&mut reader),
+        web: web::web(&mut reader),
         log: log(&mut reader),
     };
     mistakes.is_empty().then_some(Resolved {
@@ -79,9 +76,9 @@ fn source(reader: &mut Reader<'_>, environment: &Environment) -> (SourceConfig, 
         path => Some((path, reader.place("source.client_secret_file"))),
     };
     let found = secret::find(environment, file, reader.mistakes, reader.warnings);
-    let (client_secret, origin) = match found {
-        Some(found) => (found.secret, found.origin),
-        None => (SecretString::from(""), String::new()),
+    let (client_secret, origin, client_secret_file) = match found {
+        Some(found) => (found.secret, found.origin, found.file),
+        None => (SecretString::from(""), String::new(), None),
     };
     let source = SourceConfig {
         name: reader.value("source.name", values::name),
@@ -89,6 +86,7 @@ fn source(reader: &mut Reader<'_>, environment: &Environment) -> (SourceConfig, 
         login_url,
         client_id: reader.required("source.client_id", values::client_id),
         client_secret,
+        client_secret_file,
     };
     (source, origin, urls_given)
 }
@@ -224,32 +222,6 @@ fn store(reader: &mut Reader<'_>, pipeline: &PipelineConfig) -> StoreConfig {
     store
 }
 
-fn web(reader: &mut Reader<'_>) -> WebConfig {
-    let mut listen = Vec::new();
-    for (text, place) in reader.items("web.listen") {
-        match values::address(&text) {
-            // Port 0 asks for any free port, so it may be asked for twice.
-            Ok(address) if address.port() != 0 && listen.contains(&address) => {
-                let refusal = Refusal::value(&text, "is given twice", "remove one of them");
-                reader.refuse(place, "web.listen", refusal);
-            }
-            Ok(address) => listen.push(address),
-            Err(refusal) => reader.refuse(place, "web.listen", refusal),
-        }
-    }
-    if listen.is_empty() && !reader.any_bad(&["web.listen"]) {
-        let refusal = Refusal::new(
-            "names no address",
-            "write for example [\"127.0.0.1:10095\"]",
-        );
-        reader.refuse_key("web.listen", refusal);
-    }
-    WebConfig {
-        listen,
-        telemetry_path: reader.value("web.telemetry_path", values::telemetry_path),
-    }
-}
-
 fn log(reader: &mut Reader<'_>) -> LogConfig {
     LogConfig {
         level: match reader.word("log.level") {
@@ -269,13 +241,13 @@ fn log(reader: &mut Reader<'_>) -> LogConfig {
 pub(super) struct Reader<'a> {
     layer: &'a Layer,
     pub(super) mistakes: &'a mut Vec<Finding>,
-    warnings: &'a mut Vec<Finding>,
+    pub(super) warnings: &'a mut Vec<Finding>,
     /// Settings with a mistake: rules between settings keep silent about them.
     bad: BTreeSet<&'static str>,
 }
 
 impl<'a> Reader<'a> {
-    fn refuse(&mut self, place: Place, key: &'static str, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, place: Place, key: &'static str, refusal: Refusal) {
         self.bad.insert(key);
         self.mistakes.push(Finding::new(place, key, refusal));
     }
@@ -293,7 +265,7 @@ impl<'a> Reader<'a> {
         self.refuse(self.place(key), key, refusal);
     }
 
-    fn any_bad(&self, keys: &[&str]) -> bool {
+    pub(super) fn any_bad(&self, keys: &[&str]) -> bool {
         keys.iter().any(|key| self.bad.contains(key))
     }
 
@@ -311,7 +283,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value<T>(&mut self, path: &'static str, parse: impl Fn(&str) -> Result<T, Refusal>) -> T {
+    pub(super) fn value<T>(
+        &mut self,
+        path: &'static str,
+        parse: impl Fn(&str) -> Result<T, Refusal>,
+    ) -> T {
         match parse(self.given(path)) {
             Ok(value) => value,
             Err(refusal) => {
@@ -370,7 +346,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn items(&mut self, path: &'static str) -> Vec<(String, Place)> {
+    pub(super) fn items(&mut self, path: &'static str) -> Vec<(String, Place)> {
         let items = match self.layer.get(path).map(|raw| &raw.value) {
             Some(RawValue::Many(items)) => items.clone(),
             _ => {

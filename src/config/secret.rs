@@ -2,11 +2,11 @@
 //!
 //! In this order, so that the safest place wins. The secret is never quoted, never compared,
 //! never kept as a plain string. This is the one part of the configuration that reads files
-//! named by settings; the files of `otlp` are read by it too.
+//! named by settings; the files of `otlp` and of the web configuration are read by it too.
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
@@ -23,6 +23,9 @@ const SECRET_BYTES_MAX: usize = 4 * 1024;
 /// Name of the credential in `$CREDENTIALS_DIRECTORY`.
 const CREDENTIAL: &str = "client_secret";
 
+/// What file to name.
+const HINT: &str = "name a readable file that holds only the secret";
+
 /// A secret and where it was found, in words.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -30,6 +33,8 @@ pub(super) struct Found {
     pub(super) secret: SecretString,
     /// For the effective configuration.
     pub(super) origin: String,
+    /// The file that holds it, to be read again at each login.
+    pub(super) file: Option<PathBuf>,
 }
 
 /// Looks for the secret. `file`: `source.client_secret_file` and where that was given.
@@ -85,12 +90,25 @@ pub(super) fn find(
         Ok(secret) => Some(Found {
             secret,
             origin: first.name,
+            file: match first.kept {
+                Kept::InFile(path) => Some(PathBuf::from(path)),
+                Kept::Here(_) => None,
+            },
         }),
         Err(refusal) => {
             mistakes.push(Finding::new(first.place, KEY, refusal));
             None
         }
     }
+}
+
+/// Reads the secret's file again: it may have been replaced since.
+///
+/// # Errors
+/// What is wrong with the file; nothing of it is repeated.
+pub fn read_again(path: &Path) -> Result<SecretString, Refusal> {
+    let (text, _) = read_file(path, SECRET_BYTES_MAX, HINT)?;
+    judge(&text)
 }
 
 struct Source {
@@ -109,8 +127,7 @@ impl Source {
         let text = match &self.kept {
             Kept::Here(text) => text.clone(),
             Kept::InFile(path) => {
-                let hint = "name a readable file that holds only the secret";
-                let (text, loose) = read_file(Path::new(path), SECRET_BYTES_MAX, hint)?;
+                let (text, loose) = read_file(Path::new(path), SECRET_BYTES_MAX, HINT)?;
                 if loose {
                     let what = format!("{} can be read by others than its owner", quoted(path));
                     let refusal = Refusal::new(what, "chmod 0400 it");
@@ -202,7 +219,7 @@ mod tests {
         (found, words(mistakes), words(warnings))
     }
 
-    fn write(directory: &tempfile::TempDir, name: &str, bytes: &[u8]) -> std::path::PathBuf {
+    fn write(directory: &tempfile::TempDir, name: &str, bytes: &[u8]) -> PathBuf {
         let path = directory.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         #[cfg(unix)]

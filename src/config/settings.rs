@@ -48,9 +48,17 @@ pub struct Setting {
     pub support: Support,
     /// The default as text; of a list, its items.
     pub default: &'static [&'static str],
+    /// It may change by a reload, while the exporter runs.
+    pub live: bool,
 }
 
 impl Setting {
+    /// The same setting, which may change while the exporter runs.
+    const fn live(mut self) -> Self {
+        self.live = true;
+        self
+    }
+
     /// The variable that sets it: the prefix and the path in upper case, `_` for `.`.
     pub fn variable(&self) -> String {
         format!(
@@ -97,11 +105,15 @@ const fn row(
         shape,
         support,
         default,
+        live: false,
     }
 }
 
 /// Every setting, in the order in which the example and the effective configuration show them.
 /// Keys of a section stand together.
+///
+/// What is not `live` is built into something that outlives a reload: keys of the store, rows
+/// already written, sockets, instruments.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
     text("source.name", &["default"]),
@@ -114,35 +126,35 @@ pub const SETTINGS: &[Setting] = &[
     text("source.client_secret_file", &[""]),
     words("source.notifications", &["auto", "off"], &[], &["auto"]),
     row("sources", Shape::Foreign, Support::Planned, &[]),
-    plain("poll.interval", &["15s"]),
-    plain("poll.timeout", &["10s"]),
-    plain("snapshot.min_coverage", &["0.90"]),
-    plain("snapshot.retry_backoff", &["10s"]),
-    plain("snapshot.cache_age", &["15s"]),
-    plain("breaker.failures", &["3"]),
-    plain("breaker.cooldown", &["60s"]),
-    plain("breaker.max_cooldown", &["10m"]),
-    plain("budget.requests_per_minute", &["300"]),
-    plain("budget.max_in_flight", &["8"]),
+    plain("poll.interval", &["15s"]).live(),
+    plain("poll.timeout", &["10s"]).live(),
+    plain("snapshot.min_coverage", &["0.90"]).live(),
+    plain("snapshot.retry_backoff", &["10s"]).live(),
+    plain("snapshot.cache_age", &["15s"]).live(),
+    plain("breaker.failures", &["3"]).live(),
+    plain("breaker.cooldown", &["60s"]).live(),
+    plain("breaker.max_cooldown", &["10m"]).live(),
+    plain("budget.requests_per_minute", &["300"]).live(),
+    plain("budget.max_in_flight", &["8"]).live(),
     plain("volatile.transitions", &["3"]),
     plain("volatile.within", &["60s"]),
-    plain("volatile.settle_cycles", &["2"]),
-    plain("stuck.after", &["15m"]),
-    plain("stuck.recheck", &["5m"]),
-    plain("divergence.interval", &["1h"]),
-    plain("divergence.sample", &["0.20"]),
-    plain("divergence.max", &["0.05"]),
-    plain("registry.refresh", &["10m"]),
-    plain("queues.refresh", &["10m"]),
-    list("queues.include", &[".*"]),
-    list("queues.exclude", &[]),
+    plain("volatile.settle_cycles", &["2"]).live(),
+    plain("stuck.after", &["15m"]).live(),
+    plain("stuck.recheck", &["5m"]).live(),
+    plain("divergence.interval", &["1h"]).live(),
+    plain("divergence.sample", &["0.20"]).live(),
+    plain("divergence.max", &["0.05"]).live(),
+    plain("registry.refresh", &["10m"]).live(),
+    plain("queues.refresh", &["10m"]).live(),
+    list("queues.include", &[".*"]).live(),
+    list("queues.exclude", &[]).live(),
     plain("window.length", &["5m"]),
     plain("window.slide", &["5m"]),
-    plain("window.lateness", &["auto"]),
-    plain("window.gap_tolerance", &["auto"]),
-    plain("window.max_wait", &["10m"]),
+    plain("window.lateness", &["auto"]).live(),
+    plain("window.gap_tolerance", &["auto"]).live(),
+    plain("window.max_wait", &["10m"]).live(),
     plain("window.include_offline", &["false"]),
-    plain("stale_after", &["10m"]),
+    plain("stale_after", &["10m"]).live(),
     words("queue.kind", &["embedded"], &["nats"], &["embedded"]),
     plain("queue.batch_size", &["50"]),
     planned("queue.url"),
@@ -151,11 +163,12 @@ pub const SETTINGS: &[Setting] = &[
     planned("queue.credentials_file"),
     words("store.kind", &["sqlite"], &["postgres"], &["sqlite"]),
     text("store.path", &["./data"]),
-    plain("store.retention", &["7d"]),
+    plain("store.retention", &["7d"]).live(),
     planned("store.url_file"),
     row("store.remote_write", Shape::Foreign, Support::Planned, &[]),
     words("role", &["all"], &["poller", "aggregator"], &["all"]),
-    words("metrics.per_agent", &["off", "id"], &["pseudonym", "name"], &["off"]),
+    words("metrics.per_agent", &["off", "pseudonym", "id"], &["name"], &["off"]).live(),
+    text("metrics.pseudonym_key_file", &[""]).live(),
     text("otlp.endpoint", &[""]),
     words("otlp.protocol", &["http/protobuf", "grpc"], &[], &["http/protobuf"]),
     plain("otlp.interval", &["30s"]),
@@ -164,9 +177,10 @@ pub const SETTINGS: &[Setting] = &[
     plain("otlp.cardinality_limit", &["10000"]),
     list("web.listen", &[super::DEFAULT_LISTEN]),
     text("web.telemetry_path", &["/metrics"]),
-    planned("web.config_file"),
-    words("log.level", &["debug", "info", "warn", "error"], &[], &["info"]),
-    words("log.format", &["logfmt", "json"], &[], &["logfmt"]),
+    text("web.config_file", &[""]).live(),
+    plain("web.enable_lifecycle", &["false"]),
+    words("log.level", &["debug", "info", "warn", "error"], &[], &["info"]).live(),
+    words("log.format", &["logfmt", "json"], &[], &["logfmt"]).live(),
 ];
 
 /// The setting at `path`.
@@ -232,6 +246,22 @@ mod tests {
                 assert!(supported.contains(&setting.default[0]), "{}", setting.path);
                 assert!(planned.iter().all(|word| !supported.contains(word)));
             }
+        }
+    }
+
+    #[test]
+    fn what_names_data_or_holds_sockets_does_not_change_while_running() {
+        for path in [
+            "source.region",
+            "window.length",
+            "store.path",
+            "web.listen",
+            "otlp.endpoint",
+        ] {
+            assert!(!setting(path).unwrap().live, "{path}");
+        }
+        for path in ["budget.requests_per_minute", "queues.include", "log.level"] {
+            assert!(setting(path).unwrap().live, "{path}");
         }
     }
 

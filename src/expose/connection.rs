@@ -75,7 +75,7 @@ pub(super) enum Admission {
     Admitted(Place),
     /// Nobody has waited long enough to be sent away; ask again after this.
     Later(Duration),
-    /// Every place has a request in progress.
+    /// Every place has a request in progress, or its own address has too many.
     Refused,
 }
 
@@ -105,7 +105,8 @@ impl Connections {
         let of_address = |entry: &Entry| entry.address == address;
         let count = open.entries.values().filter(|e| of_address(e)).count();
         let room = if count >= self.most_per_address && !address.is_loopback() {
-            open.evict(now, self.grace, of_address)
+            // Nobody else waits for the sake of one address that wants too much.
+            open.evict(now, self.grace, of_address).map_err(|_| None)
         } else if open.entries.len() >= self.most {
             open.evict(now, self.grace, |_| true)
         } else {
@@ -281,9 +282,18 @@ impl<S: AsyncWrite + Unpin> TimedStream<S> {
         write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         let written = write(Pin::new(&mut self.stream), cx);
-        if written.is_ready() {
+        self.stalled(cx, written)
+    }
+
+    /// Lets what is ready pass; what is not for `write_stall` fails.
+    fn stalled<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
             self.write_deadline = None;
-            return written;
+            return polled;
         }
         let stall = self.write_stall;
         let deadline = self
@@ -319,11 +329,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // TLS holds back what the socket does not take, so a stalled reader shows here.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.stalled(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.stalled(cx, closed)
     }
 }
 
@@ -381,6 +394,14 @@ mod tests {
         drop(first);
         assert!(connections.open().entries.is_empty());
         let _second = admitted(&connections, OTHER);
+    }
+
+    #[test]
+    fn an_address_that_wants_too_much_keeps_nobody_else_waiting() {
+        let connections = connections(4, 2, Duration::from_secs(60));
+        let _places = [(); 2].map(|()| admitted(&connections, REMOTE));
+        assert!(matches!(connections.admit(REMOTE), Admission::Refused));
+        let _other = admitted(&connections, OTHER);
     }
 
     #[test]

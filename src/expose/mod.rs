@@ -1,14 +1,16 @@
 //! What readers see: the metrics page, the JSON API, the board; and the push by OTLP.
 //!
 //! Last stage of the flow. Families, page, names, negotiation and records are pure; `server`,
-//! `connection` and `routes` are the edge. A scrape reads the current view and never waits for a
+//! `connection`, `access`, `gate` and `routes` are the edge. A scrape reads the current view and never waits for a
 //! poll; nothing here can change a number.
 
+mod access;
 mod api;
 mod board;
 mod body;
 mod connection;
 mod families;
+mod gate;
 mod gzip;
 mod names;
 mod negotiate;
@@ -24,9 +26,10 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, AccessError, TlsError};
 pub use families::{Distribution, Family, Sample, Value, of_registry, of_view};
 pub use names::SeriesNames;
 pub use page::{Format, Past, render, render_head, render_past};
 pub use pages::Pages;
 pub use server::serve;
-pub use state::{Limits, Pulse, ServerState};
+pub use state::{Front, Limits, Pulse, ReloadAsk, ServerState};

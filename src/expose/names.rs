@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use crate::config::{PerAgent, PseudonymKey};
 use crate::model::label::{LABEL_BYTES_MAX, clean_label, cut};
 use crate::model::view::View;
 
@@ -24,21 +25,30 @@ pub struct SeriesNames<'a> {
 
 impl<'a> SeriesNames<'a> {
     /// Names everything in `view`; agents only if they have series of their own.
-    pub fn of(view: &'a View, with_agents: bool) -> Self {
+    pub fn of(view: &'a View, per_agent: &PerAgent) -> Self {
         let queues = view
             .queues
             .iter()
             .map(|queue| (&*queue.name, queue.queue_id.as_str()));
-        let agents = view
-            .agents
-            .iter()
-            .filter(|_| with_agents)
-            .map(|agent| (agent.user_id.as_str(), agent.user_id.as_str()));
+        let ids = view.agents.iter().map(|agent| agent.user_id.as_str());
+        let agents = match per_agent {
+            PerAgent::Off => Vec::new(),
+            PerAgent::Id => unique(ids.map(|id| (id, id))),
+            PerAgent::Pseudonym(key) => pseudonyms(ids, key),
+        };
         Self {
             queues: unique(queues),
-            agents: unique(agents),
+            agents,
         }
     }
+}
+
+/// Two ids of one pseudonym are told apart by a number, never by their ids.
+fn pseudonyms<'a>(ids: impl Iterator<Item = &'a str>, key: &PseudonymKey) -> Vec<Cow<'a, str>> {
+    let made: Vec<String> = ids.map(|id| key.pseudonym(id)).collect();
+    let named = made.iter().map(|name| (name.as_str(), "2"));
+    let unique = unique(named).into_iter();
+    unique.map(|name| Cow::Owned(name.into_owned())).collect()
 }
 
 /// The view already tells equal names apart; this catches what cleaning made equal.

@@ -20,7 +20,7 @@ const TAIL_BYTES: usize = 96 * 1024;
 /// What readers read. One for a process; the driver publishes, everybody else loads.
 #[derive(Debug)]
 pub struct Pages {
-    per_agent: PerAgent,
+    per_agent: ArcSwap<PerAgent>,
     current: ArcSwap<Published>,
 }
 
@@ -28,7 +28,7 @@ pub struct Pages {
 #[derive(Debug)]
 pub(super) struct Published {
     view: Arc<View>,
-    per_agent: PerAgent,
+    per_agent: Arc<PerAgent>,
     text: Cached,
     open_metrics: Cached,
 }
@@ -43,17 +43,23 @@ struct Cached {
 impl Pages {
     /// Starts with an empty view: the pipeline's own figures and no agents.
     pub fn new(per_agent: PerAgent) -> Self {
-        let empty = Published::new(Arc::default(), per_agent);
+        let per_agent = Arc::new(per_agent);
+        let empty = Published::new(Arc::default(), Arc::clone(&per_agent));
         Self {
-            per_agent,
+            per_agent: ArcSwap::new(per_agent),
             current: ArcSwap::from_pointee(empty),
         }
     }
 
     /// Shows this view to readers from now on. Cheap: the page is made by whoever first asks.
     pub fn publish(&self, view: Arc<View>) {
-        let published = Published::new(view, self.per_agent);
+        let published = Published::new(view, self.per_agent.load_full());
         self.current.store(Arc::new(published));
+    }
+
+    /// Shows agents in this way with the next view.
+    pub fn set_per_agent(&self, per_agent: PerAgent) {
+        self.per_agent.store(Arc::new(per_agent));
     }
 
     /// The current view.
@@ -61,9 +67,9 @@ impl Pages {
         self.current.load().view.clone()
     }
 
-    /// Whether single agents have series.
-    pub(super) fn with_agents(&self) -> bool {
-        self.per_agent == PerAgent::Id
+    /// How single agents are shown.
+    pub(super) fn per_agent(&self) -> Arc<PerAgent> {
+        self.per_agent.load_full()
     }
 
     /// Whether all that takes long of a page of the current view has been done for an earlier
@@ -80,7 +86,7 @@ impl Pages {
 }
 
 impl Published {
-    fn new(view: Arc<View>, per_agent: PerAgent) -> Self {
+    fn new(view: Arc<View>, per_agent: Arc<PerAgent>) -> Self {
         Self {
             view,
             per_agent,
@@ -110,7 +116,7 @@ impl Published {
     }
 
     fn render(&self, format: Format) -> Bytes {
-        let names = SeriesNames::of(&self.view, self.per_agent == PerAgent::Id);
+        let names = SeriesNames::of(&self.view, &self.per_agent);
         let mut out = String::new();
         render(&of_view(&self.view, &names), format, &mut out);
         out.into()

@@ -1,4 +1,4 @@
-//! Which path gets which answer. Only GET and HEAD, exact paths, fixed content types, no echo of
+//! Which path gets which answer. Only GET and HEAD but for the reload, exact paths, fixed content types, no echo of
 //! the request.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::api::{self, ApiError};
 use super::board::{self, Asset};
@@ -24,6 +24,9 @@ const BODY_BYTES_MAX: usize = 16 * 1024;
 const BODY_WAIT: Duration = Duration::from_secs(1);
 /// Seconds after which a reader turned away should come again: a scrape takes far less.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// By what browsers tell who is behind a request.
+const FETCH_SITE: &str = "sec-fetch-site";
 
 pub(super) const JSON: &str = "application/json; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -42,6 +45,7 @@ enum Route {
     Queues,
     Windows,
     Stream,
+    Reload,
 }
 
 fn route(path: &str, telemetry_path: &str) -> Option<Route> {
@@ -52,6 +56,7 @@ fn route(path: &str, telemetry_path: &str) -> Option<Route> {
         "/" => Route::Board,
         "/-/healthy" => Route::Healthy,
         "/-/ready" => Route::Ready,
+        "/-/reload" => Route::Reload,
         "/api/v1/status" => Route::Status,
         "/api/v1/agents" => Route::Agents,
         "/api/v1/queues" => Route::Queues,
@@ -72,8 +77,9 @@ pub(super) async fn respond(
 ) -> Response<Pieces> {
     let (head, body) = request.into_parts();
     let drained = drain(body).await;
-    let mut response = match route(head.uri.path(), &state.telemetry_path) {
+    let response = match route(head.uri.path(), &state.telemetry_path) {
         None => error(&ApiError::not_found("there is nothing at this path")),
+        Some(Route::Reload) => reload(state, &head.method, &head.headers).await,
         Some(_) if head.method != Method::GET && head.method != Method::HEAD => {
             let mut refusal = error(&ApiError::method_not_allowed());
             set(
@@ -85,6 +91,11 @@ pub(super) async fn respond(
         }
         Some(route) => answer(state, route, &head.headers, head.uri.query()).await,
     };
+    finish(response, drained)
+}
+
+/// What every answer has; without `reusable` the connection is closed after it.
+pub(super) fn finish(mut response: Response<Pieces>, reusable: bool) -> Response<Pieces> {
     set(
         &mut response,
         header::X_CONTENT_TYPE_OPTIONS,
@@ -95,7 +106,7 @@ pub(super) async fn respond(
         header::CACHE_CONTROL,
         HeaderValue::from_static("no-store"),
     );
-    if !drained {
+    if !reusable {
         set(
             &mut response,
             header::CONNECTION,
@@ -140,6 +151,7 @@ async fn answer(
         ),
         Route::Healthy => line(api::healthy(&state.pulse, state.clock.now().mono)),
         Route::Ready => line(api::ready(&state.pages.view())),
+        Route::Reload => reload(state, &Method::GET, headers).await,
         Route::Status => json(Ok(api::encode(&api::status(
             &state.pages.view(),
             &state.telemetry,
@@ -161,6 +173,41 @@ async fn answer(
             })
             .await
         }
+    }
+}
+
+/// Reads the configuration again, if that may be asked for; a browser on another site's behalf
+/// may not.
+async fn reload(state: &ServerState, method: &Method, headers: &HeaderMap) -> Response<Pieces> {
+    if method != Method::POST && method != Method::PUT {
+        let mut refusal = error(&ApiError::only_post());
+        set(
+            &mut refusal,
+            header::ALLOW,
+            HeaderValue::from_static("POST, PUT"),
+        );
+        return refusal;
+    }
+    let Some(asks) = &state.reload else {
+        return error(&ApiError::forbidden(
+            "reloading over HTTP is off; start with --web.enable-lifecycle, or send SIGHUP",
+        ));
+    };
+    let site = headers.get(FETCH_SITE).map(HeaderValue::as_bytes);
+    if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
+        return error(&ApiError::forbidden("a page of another site asked for it"));
+    }
+    let (ask, answer) = oneshot::channel();
+    if asks.try_send(ask).is_err() {
+        return busy("another reload is under way");
+    }
+    match answer.await {
+        Ok(Ok(text)) => of(StatusCode::OK, PLAIN, Bytes::from(text + "\n").into()),
+        Ok(Err(why)) => error(&ApiError::refused_reload(why)),
+        Err(_) => error(&ApiError::unavailable(
+            "stopping",
+            "the exporter is stopping",
+        )),
     }
 }
 
@@ -280,7 +327,7 @@ fn json(made: Result<Vec<u8>, ApiError>) -> Response<Pieces> {
     }
 }
 
-fn error(refusal: &ApiError) -> Response<Pieces> {
+pub(super) fn error(refusal: &ApiError) -> Response<Pieces> {
     of(refusal.status, JSON, Bytes::from(refusal.body()).into())
 }
 
@@ -301,7 +348,7 @@ fn of(status: StatusCode, content_type: &'static str, body: Pieces) -> Response<
     response
 }
 
-fn set(response: &mut Response<Pieces>, name: HeaderName, value: HeaderValue) {
+pub(super) fn set(response: &mut Response<Pieces>, name: HeaderName, value: HeaderValue) {
     response.headers_mut().insert(name, value);
 }
 

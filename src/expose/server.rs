@@ -9,12 +9,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Admission, Place, TimedStream};
-use super::routes::respond;
+use super::gate::guarded;
 use super::state::ServerState;
 
 /// Longest request head: browsers and scrapers send one or two KiB.
@@ -46,7 +48,8 @@ pub async fn serve(
                 // A refused connection is closed by dropping its socket.
                 if let Some(place) = place_for(&state, peer.ip()).await {
                     let watcher = graceful.watcher();
-                    tasks.spawn(serve_connection(stream, place, state.clone(), watcher));
+                    let client = (peer.ip(), place);
+                    tasks.spawn(serve_connection(stream, client, state.clone(), watcher));
                 }
             }
             Err(error) => {
@@ -79,7 +82,7 @@ async fn place_for(state: &ServerState, address: IpAddr) -> Option<Place> {
 
 async fn serve_connection(
     stream: TcpStream,
-    place: Place,
+    client: (IpAddr, Place),
     state: Arc<ServerState>,
     watcher: Watcher,
 ) {
@@ -87,13 +90,37 @@ async fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let Some(tls) = state.access.tls() else {
+        return serve_stream(stream, client, state, watcher).await;
+    };
+    let handshake = TlsAcceptor::from(tls).accept(stream);
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(state.limits.handshake, handshake) => ended,
+        () = client.1.evicted() => return,
+    };
+    match ended {
+        Ok(Ok(stream)) => serve_stream(stream, client, state, watcher).await,
+        // A scanner, a wrong certificate or clear text: the client's affair.
+        Ok(Err(error)) => tracing::debug!(peer = %client.0, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(peer = %client.0, "TLS handshake too slow"),
+    }
+}
+
+async fn serve_stream<S>(
+    stream: S,
+    (peer, place): (IpAddr, Place),
+    state: Arc<ServerState>,
+    watcher: Watcher,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let limits = state.limits;
     let timed = TimedStream::new(stream, &place, limits.head_wait, limits.write_stall);
     let service = service_fn(|request| {
         let busy = place.begin();
         let state = state.clone();
         async move {
-            let response = respond(&state, request).await;
+            let response = guarded(&state, request, peer).await;
             Ok::<_, Infallible>(response.map(|body| body.keeping(busy)))
         }
     });

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use super::access::{Access, AccessError};
 use super::connection::Connections;
 use super::pages::Pages;
 use crate::clock::SystemClock;
-use crate::model::time::{Millis, Monotonic};
+use crate::model::time::{Millis, Monotonic, UnixMillis};
 use crate::store::WindowReader;
 use crate::telemetry::Telemetry;
 
@@ -31,6 +32,8 @@ pub struct Limits {
     pub api_requests: usize,
     /// Boards at once that are kept up to date: each keeps a connection for as long as it is open.
     pub streams: usize,
+    /// A TLS handshake must be complete this long after the connection.
+    pub handshake: Duration,
     /// A request head must be complete this long after the connection or its first byte.
     pub head_wait: Duration,
     /// An idle connection is closed after this; above the usual scrape interval of 15 s, so
@@ -51,11 +54,27 @@ impl Default for Limits {
             scrapes: 40,
             api_requests: 8,
             streams: 64,
+            handshake: Duration::from_secs(5),
             head_wait: Duration::from_secs(5),
             idle: Duration::from_secs(30),
             write_stall: Duration::from_secs(10),
             drain: Duration::from_secs(2),
         }
+    }
+}
+
+impl Front {
+    /// Open to everybody who reaches it, in clear text.
+    ///
+    /// # Errors
+    /// If the system gives no random numbers.
+    pub fn open(telemetry_path: &str) -> Result<Self, AccessError> {
+        let (access, _) = Access::open(None, &[], UnixMillis(0))?;
+        Ok(Self {
+            telemetry_path: telemetry_path.to_owned(),
+            access: Arc::new(access),
+            reload: None,
+        })
     }
 }
 
@@ -109,6 +128,22 @@ pub struct ServerState {
     /// Turns true when the server stops: answers without an end must end then.
     pub(super) closing: watch::Sender<bool>,
     pub(super) connections: Arc<Connections>,
+    pub(super) access: Arc<Access>,
+    pub(super) reload: Option<mpsc::Sender<ReloadAsk>>,
+}
+
+/// Asks for a reload; what became of it comes back, in words.
+pub type ReloadAsk = oneshot::Sender<Result<String, String>>;
+
+/// What readers meet first.
+#[derive(Debug)]
+pub struct Front {
+    /// Path of the metrics page.
+    pub telemetry_path: String,
+    /// Who may read.
+    pub access: Arc<Access>,
+    /// Where `POST /-/reload` goes; `None`: it is forbidden.
+    pub reload: Option<mpsc::Sender<ReloadAsk>>,
 }
 
 impl ServerState {
@@ -120,7 +155,7 @@ impl ServerState {
         windows: Arc<dyn WindowReader>,
         pulse: Arc<Pulse>,
         clock: SystemClock,
-        telemetry_path: &str,
+        front: Front,
         limits: Limits,
     ) -> Self {
         Self {
@@ -128,7 +163,7 @@ impl ServerState {
             telemetry,
             windows,
             clock,
-            telemetry_path: telemetry_path.to_owned(),
+            telemetry_path: front.telemetry_path,
             pulse,
             limits,
             scrapes: Arc::new(Semaphore::new(limits.scrapes)),
@@ -136,6 +171,8 @@ impl ServerState {
             streams: Arc::new(Semaphore::new(limits.streams)),
             closing: watch::Sender::new(false),
             connections: Arc::new(Connections::new(&limits, clock)),
+            access: front.access,
+            reload: front.reload,
         }
     }
 }

@@ -287,3 +287,23 @@ async fn the_handle_does_what_the_journal_does() {
     drop(handle);
     thread.join().unwrap();
 }
+
+#[test]
+fn another_programs_lock_delays_an_append_and_costs_nothing() {
+    let (_parent, dir) = data_dir();
+    let mut journal = open(&dir);
+    let other = Connection::open(dir.path().join("journal.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (ended, end) = std::sync::mpsc::channel();
+    let appending = std::thread::spawn(move || {
+        let appended = journal.append(&[record(1)], &[], UnixMillis(0));
+        ended.send(()).unwrap();
+        (journal, appended)
+    });
+    let waits = end.recv_timeout(std::time::Duration::from_millis(150));
+    assert!(waits.is_err(), "it waits for the lock");
+    other.execute_batch("ROLLBACK").unwrap();
+    let (mut journal, appended) = appending.join().unwrap();
+    appended.expect("the lock was gone in time");
+    assert_eq!(journal.fetch(0, 10).unwrap().records, [(1, record(1))]);
+}

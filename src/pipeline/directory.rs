@@ -34,6 +34,8 @@ type Listed = Vec<(QueueId, Arc<str>)>;
 pub(super) struct DirectoryLoad {
     /// When the next load is due; `None` while one is under way.
     due: Option<Monotonic>,
+    /// Another load is wanted after this one.
+    again: bool,
     listing: Option<(Listing, Listed)>,
     to_load: VecDeque<QueueId>,
     loading: BTreeMap<QueueId, (Listing, BTreeSet<UserId>)>,
@@ -45,6 +47,7 @@ impl DirectoryLoad {
     pub(super) fn new(now: Monotonic) -> Self {
         Self {
             due: Some(now),
+            again: false,
             listing: None,
             to_load: VecDeque::new(),
             loading: BTreeMap::new(),
@@ -56,6 +59,12 @@ impl DirectoryLoad {
     pub(super) fn soon(&mut self, now: Monotonic) {
         let at = now + MEMBERS_GATHER;
         self.due = self.due.map(|due| due.min(at));
+    }
+
+    /// The next load is due now, or as soon as the one under way has ended.
+    pub(super) fn at_once(&mut self, now: Monotonic) {
+        self.again = self.due.is_none();
+        self.due = self.due.map(|_| now);
     }
 
     pub(super) fn due(&self) -> Option<Monotonic> {
@@ -303,7 +312,13 @@ impl Pipeline {
             && self.directory.listing.is_none()
         {
             self.directory.complete = true;
-            self.directory.due = Some(now.mono + self.config.queues_refresh);
+            let again = std::mem::take(&mut self.directory.again);
+            let wait = if again {
+                Millis::ZERO
+            } else {
+                self.config.queues_refresh
+            };
+            self.directory.due = Some(now.mono + wait);
         }
     }
 

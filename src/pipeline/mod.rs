@@ -13,6 +13,7 @@
 //! | `joins` | routing states, stuck checks, divergence |
 //! | `push` | channels of push, and what their frames mean |
 //! | `backfill`, `after_call` | what is asked afterwards, to know better what was |
+//! | `reconfigure` | what a new configuration changes |
 //! | `commit` | when what changed is made durable and shown |
 
 mod after_call;
@@ -24,6 +25,7 @@ mod directory;
 mod joins;
 mod plan;
 mod push;
+mod reconfigure;
 mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};

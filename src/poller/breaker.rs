@@ -40,6 +40,20 @@ impl Breaker {
         }
     }
 
+    /// Other limits from now on; a pause under way lasts as long as it was to last.
+    pub fn reconfigure(&mut self, failures: u32, cooldown: Millis, max_cooldown: Millis) {
+        let fresh = Self::new(failures, cooldown, max_cooldown);
+        self.failures_max = fresh.failures_max;
+        self.first_cooldown = fresh.first_cooldown;
+        self.max_cooldown = fresh.max_cooldown;
+        self.cooldown = match self.state {
+            State::Closed { .. } => fresh.first_cooldown,
+            _ => self
+                .cooldown
+                .clamp(fresh.first_cooldown, fresh.max_cooldown),
+        };
+    }
+
     /// A snapshot was accepted: closes, and the next pause is the shortest again.
     pub fn on_accepted(&mut self, _now: Monotonic) {
         self.state = State::Closed { failures: 0 };
@@ -169,6 +183,18 @@ mod tests {
             breaker.on_failed(due);
         }
         assert_eq!(breaker.retry_at(), Some(due + Millis::from_secs(60)));
+    }
+
+    #[test]
+    fn other_limits_hold_for_the_next_failures_and_a_pause_lasts_as_it_was_to() {
+        let mut breaker = Breaker::new(3, Millis(60_000), Millis(600_000));
+        assert!(!breaker.on_failed(Monotonic(0)));
+        breaker.reconfigure(2, Millis(10_000), Millis(20_000));
+        assert!(breaker.on_failed(Monotonic(0)), "the second opens it now");
+        assert_eq!(breaker.retry_at(), Some(Monotonic(10_000)));
+        breaker.reconfigure(2, Millis(1_000), Millis(1_000));
+        assert_eq!(breaker.retry_at(), Some(Monotonic(10_000)));
+        assert_eq!(breaker.trips(), 1, "what was counted stays");
     }
 
     #[test]

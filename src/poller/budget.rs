@@ -164,6 +164,12 @@ impl Budget {
         }
     }
 
+    /// Another budget from now on; what was sent in the running minute still counts.
+    pub fn reconfigure(&mut self, requests_per_minute: u32, max_in_flight: u32) {
+        self.configured = requests_per_minute.max(1);
+        self.max_in_flight = max_in_flight.max(1);
+    }
+
     /// Admits `cost` requests, whole or not at all, and notes them as sent now. Several go out
     /// one after the other and take one place in flight between them.
     pub fn admit(&mut self, priority: Priority, cost: u32, now: Monotonic) -> bool {
@@ -284,6 +290,7 @@ impl Budget {
         if self.is_blocked(now) {
             return 0;
         }
+        // A budget made smaller may be overdrawn for the rest of the minute.
         let left = u64::from(self.allowance()).saturating_sub(self.ledger.used(now).total());
         u32::try_from(left).expect("not above the allowance")
     }

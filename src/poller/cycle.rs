@@ -67,6 +67,30 @@ impl Cycle {
         }
     }
 
+    /// Another interval and back-off from now on. A poll that waits takes the next slot of the
+    /// new grid, if that comes sooner; stretching begins anew.
+    pub fn reconfigure(
+        &mut self,
+        org: &str,
+        interval: Millis,
+        retry_backoff: Millis,
+        now: Monotonic,
+    ) {
+        let fresh = Self::new(org, interval, retry_backoff, now);
+        self.retry_backoff = fresh.retry_backoff;
+        if self.interval == fresh.interval {
+            return;
+        }
+        self.interval = fresh.interval;
+        self.phase = fresh.phase;
+        self.doublings = 0;
+        self.doublings_min = 0;
+        self.deferrals = 0;
+        self.fits = 0;
+        self.replaced = None;
+        self.hasten(self.slot_after(now));
+    }
+
     /// When the next poll is due; far in the future while one is out.
     pub fn due(&self) -> Monotonic {
         self.due
@@ -217,6 +241,25 @@ mod tests {
             .collect();
         assert!(phases.len() > 45);
         assert!(phases.iter().all(|phase| (0..15_000).contains(phase)));
+    }
+
+    #[test]
+    fn another_interval_holds_from_the_next_slot_on_and_a_poll_that_is_out_ends_first() {
+        let mut cycle = Cycle::new("org", Millis(60_000), Millis(10_000), Monotonic(0));
+        cycle.started(Monotonic(0));
+        cycle.reconfigure("org", Millis(5_000), Millis(1_000), Monotonic(100));
+        assert_eq!(cycle.due(), NEVER, "one is out");
+        cycle.accepted(Monotonic(200));
+        assert!(
+            cycle.due() <= Monotonic(200 + 2 * 5_000),
+            "{:?}",
+            cycle.due()
+        );
+        cycle.reconfigure("org", Millis(120_000), Millis(1_000), Monotonic(300));
+        let waits = cycle.due();
+        cycle.reconfigure("org", Millis(1_000), Millis(1_000), Monotonic(400));
+        assert!(cycle.due() <= waits && cycle.due() <= Monotonic(1_400));
+        assert_eq!(cycle.effective_interval(), Millis(1_000));
     }
 
     #[test]

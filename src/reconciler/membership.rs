@@ -55,6 +55,11 @@ impl Directory {
         }
     }
 
+    /// Filters the next list of queues like this.
+    pub fn set_filter(&mut self, filter: QueueFilter) {
+        self.filter = filter;
+    }
+
     /// Replaces the list of queues; members of queues that stay are kept. Returns the users whose
     /// queues changed because a queue vanished.
     pub fn replace_queues(&mut self, listed: Vec<(QueueId, Arc<str>)>) -> BTreeSet<UserId> {

@@ -101,6 +101,16 @@ impl Reconciler {
         self.interval = interval;
     }
 
+    /// Other thresholds and filters from now on; the list of queues is filtered when it comes
+    /// next. The effective interval is told by itself.
+    pub fn reconfigure(&mut self, config: PipelineConfig) {
+        self.directory.set_filter(QueueFilter {
+            include: config.queues_include.clone(),
+            exclude: config.queues_exclude.clone(),
+        });
+        self.config = config;
+    }
+
     /// How old a snapshot's cache may be, once the dialect is known.
     pub fn set_cache_age(&mut self, age: Millis) {
         self.config.cache_age = age;

@@ -57,7 +57,7 @@ pub(super) fn presence(agent: &Agent, standing: &Standing) -> Value {
         "source": "PURECLOUD",
         "primary": true,
         "presenceDefinition": definition(standing),
-        "message": "",
+        "message": format!("{} is back at three", agent.name),
         "modifiedDate": standing.presence_since,
         "selfUri": format!("/api/v2/users/{}/presences/PURECLOUD", agent.id),
     })
@@ -69,7 +69,7 @@ pub(super) fn bulk_presence(agent: &Agent, standing: &Standing) -> Value {
         "userId": agent.id,
         "source": "PURECLOUD",
         "presenceDefinition": definition(standing),
-        "message": "",
+        "message": format!("{} is back at three", agent.name),
         "modifiedDate": standing.presence_since,
         "selfUri": format!("/api/v2/users/{}/presences", agent.id),
     })

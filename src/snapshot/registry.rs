@@ -99,6 +99,14 @@ impl Registry {
         }
     }
 
+    /// Refreshes so often from now on; sooner, if that is less than was waited for.
+    pub fn set_refresh(&mut self, refresh: Millis) {
+        self.refresh = Millis(refresh.0.max(1));
+        if let (Some(next), Some(begun)) = (self.next, self.begun_at) {
+            self.next = Some(next.min(begun + self.refresh));
+        }
+    }
+
     /// Takes the registry of an earlier run; the first refresh is still due at once.
     pub fn restore(&mut self, ids: BTreeSet<UserId>) {
         self.ids = ids;

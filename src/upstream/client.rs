@@ -8,6 +8,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -71,7 +72,7 @@ pub struct Client {
     http: reqwest::Client,
     api_url: Url,
     login_url: Url,
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     observer: Option<Box<dyn RequestObserver>>,
 }
 
@@ -116,7 +117,7 @@ impl Client {
             http: builder.build().map_err(ClientError::Build)?,
             api_url: source.api_url.clone(),
             login_url: source.login_url.clone(),
-            credentials: Credentials::new(source.client_id.clone(), source.client_secret.clone()),
+            credentials: Arc::new(Credentials::new(source)),
             observer: None,
         })
     }
@@ -173,7 +174,12 @@ impl Client {
         // Without an address there is nothing to connect to.
         let address = address(base, &request.path_and_query()).ok_or(TransportFailure::Connect)?;
         let call = match request {
-            ApiRequest::Login => Some(self.credentials.login(self.http.post(address))),
+            ApiRequest::Login => {
+                let credentials = Arc::clone(&self.credentials);
+                // It can only fail by a panic; then the secret of before is used.
+                let _ = tokio::task::spawn_blocking(move || credentials.reread()).await;
+                Some(self.credentials.login(self.http.post(address)))
+            }
             _ => self.credentials.authorise(match request.method() {
                 Method::Get => self.http.get(address),
                 Method::Post => self.http.post(address),

@@ -3,13 +3,15 @@
 //!
 //! When to log in, and what to do about a refusal, is decided by the pipeline.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::wire_status::grant;
+use crate::config::{SourceConfig, read_secret_again};
 
 /// Who we are to the login service, and the current token.
 ///
@@ -17,16 +19,42 @@ use super::wire_status::grant;
 #[derive(Debug)]
 pub(super) struct Credentials {
     client_id: String,
-    client_secret: SecretString,
+    client_secret: ArcSwap<SecretString>,
+    /// Where the secret is read again before each login.
+    client_secret_file: Option<PathBuf>,
     token: ArcSwapOption<SecretString>,
 }
 
 impl Credentials {
-    pub(super) fn new(client_id: String, client_secret: SecretString) -> Self {
+    pub(super) fn new(source: &SourceConfig) -> Self {
         Self {
-            client_id,
-            client_secret,
+            client_id: source.client_id.clone(),
+            client_secret: ArcSwap::from_pointee(source.client_secret.clone()),
+            client_secret_file: source.client_secret_file.clone(),
             token: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Takes a secret that was replaced on disk, so that it is used at the next login without a
+    /// restart (faults.md F76). Reads a file of a few bytes: call it off the reactor.
+    pub(super) fn reread(&self) {
+        let Some(path) = &self.client_secret_file else {
+            return;
+        };
+        match read_secret_again(path) {
+            Ok(secret) => {
+                let known = self.client_secret.load();
+                if known.expose_secret() != secret.expose_secret() {
+                    self.client_secret.store(Arc::new(secret));
+                    tracing::info!("the client secret was replaced on disk; the new one is used");
+                }
+            }
+            Err(refusal) => tracing::warn!(
+                kind = "client_secret",
+                "{}; the secret read before is used; {}",
+                refusal.what,
+                refusal.hint
+            ),
         }
     }
 
@@ -34,7 +62,10 @@ impl Credentials {
     /// The header is marked sensitive by reqwest.
     pub(super) fn login(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         request
-            .basic_auth(&self.client_id, Some(self.client_secret.expose_secret()))
+            .basic_auth(
+                &self.client_id,
+                Some(self.client_secret.load().expose_secret()),
+            )
             .form(&[("grant_type", "client_credentials")])
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use genesys_cloud_exporter::clock::SystemClock;
 use genesys_cloud_exporter::config::PerAgent;
-use genesys_cloud_exporter::expose::{Limits, Pages, Pulse, ServerState, serve};
+use genesys_cloud_exporter::expose::{Front, Limits, Pages, Pulse, ServerState, serve};
 use genesys_cloud_exporter::store::{ReadError, WindowPage, WindowQuery, WindowReader};
 use genesys_cloud_exporter::telemetry::{BuildInfo, Telemetry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -47,6 +47,14 @@ pub(crate) async fn start_with(
     limits: Limits,
     read: impl Fn(&WindowQuery) -> Result<WindowPage, ReadError> + Send + Sync + 'static,
 ) -> Server {
+    start_behind(Front::open("/metrics").unwrap(), limits, read).await
+}
+
+pub(crate) async fn start_behind(
+    front: Front,
+    limits: Limits,
+    read: impl Fn(&WindowQuery) -> Result<WindowPage, ReadError> + Send + Sync + 'static,
+) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let pages = Arc::new(Pages::new(PerAgent::Off));
@@ -58,7 +66,7 @@ pub(crate) async fn start_with(
         Arc::new(Reader(read)),
         pulse.clone(),
         SystemClock::new(),
-        "/metrics",
+        front,
         limits,
     );
     let (stop, stopped) = watch::channel(false);

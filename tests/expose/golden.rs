@@ -32,7 +32,12 @@ fn telemetry() -> Telemetry {
 
 /// A whole page but for what differs from process to process.
 fn page(view: &View, format: Format, per_agent: bool) -> String {
-    let names = SeriesNames::of(view, per_agent);
+    let per_agent = if per_agent {
+        PerAgent::Id
+    } else {
+        PerAgent::Off
+    };
+    let names = SeriesNames::of(view, &per_agent);
     let mut out = String::new();
     render(&of_view(view, &names), format, &mut out);
     let gathered = telemetry().gather();
@@ -229,7 +234,7 @@ proptest::proptest! {
         let mut any = view::small();
         let numbered = names.iter().enumerate();
         any.queues = numbered.map(|(n, name)| view::queue(&format!("id-{n}"), name)).collect();
-        let labels = SeriesNames::of(&any, false);
+        let labels = SeriesNames::of(&any, &PerAgent::Off);
         let expected: BTreeSet<&str> = labels.queues.iter().map(|name| &**name).collect();
         for format in [Format::Text, Format::OpenMetrics] {
             let mut out = String::new();

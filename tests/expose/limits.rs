@@ -194,6 +194,29 @@ async fn scrapes_at_once_are_limited_and_a_reader_that_stalls_is_cut() {
 }
 
 #[tokio::test]
+async fn a_scraper_that_hangs_up_in_the_middle_leaves_nothing_behind() {
+    let limits = Limits {
+        connections: 2,
+        scrapes: 1,
+        // Longer than the test may take: only the hanging up itself can free the place.
+        write_stall: BOUND * 2,
+        eviction_grace: BOUND * 2,
+        ..Limits::default()
+    };
+    let server = start(limits).await;
+    server.pages.publish(Arc::new(view::large(QUEUES)));
+    for _ in 0..5 {
+        let slow = slow_scrape(&server).await;
+        drop(slow);
+        timeout(BOUND, async {
+            while server.get("/metrics").await.status != 200 {}
+        })
+        .await
+        .expect("the place of who hung up is free again");
+    }
+}
+
+#[tokio::test]
 async fn shutdown_ends_in_time_whoever_is_connected() {
     let limits = Limits {
         drain: Duration::from_millis(300),

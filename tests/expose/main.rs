@@ -12,5 +12,6 @@ mod golden;
 mod limits;
 mod otlp;
 mod parse;
+mod security;
 mod stream;
 mod view;

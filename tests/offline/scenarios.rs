@@ -65,6 +65,22 @@ fn a_stepped_clock_closes_no_window_and_ages_nobody() {
 }
 
 #[test]
+fn configurations_that_change_every_minute_lose_no_time_and_count_none_twice() {
+    let mut upsets = Vec::new();
+    for k in 0..20 {
+        let divide = [2, 1, 4, 3][k % 4];
+        let at = 60_000 + 61_000 * k as i64;
+        upsets.push((at, Upset::Reload { divide }));
+    }
+    assert_clean(&scenario(22 * MINUTE, upsets.clone(), "none"));
+    assert_clean(&scenario(
+        22 * MINUTE,
+        upsets,
+        "http-503=30@3m+2m,throttle=20s@8m+1m",
+    ));
+}
+
+#[test]
 fn a_scan_ends_at_the_429_of_another_request() {
     let mut options = scenario(10 * MINUTE, Vec::new(), "throttle:routing-state=20s@60s+6m");
     options.statuses_page = Some(4);

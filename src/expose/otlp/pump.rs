@@ -27,7 +27,7 @@ use super::resource::{instance, resource};
 use super::shard::{Common, Counted, Shard};
 use super::transport::{Cause, exporter};
 use crate::catalog::{ExportResult, Kind};
-use crate::config::{OtlpConfig, OtlpTemporality};
+use crate::config::{OtlpConfig, OtlpTemporality, PerAgent};
 use crate::expose::families::{Family, of_registry, of_view};
 use crate::expose::names::SeriesNames;
 use crate::expose::pages::Pages;
@@ -283,7 +283,7 @@ impl Sender {
     fn slices(&mut self, sources: &Sources) -> BTreeMap<ShardId, Slice> {
         let view = sources.pages.view();
         let gathered = sources.telemetry.gather();
-        let names = SeriesNames::of(&view, sources.pages.with_agents());
+        let names = SeriesNames::of(&view, &sources.pages.per_agent());
         let mut families = of_view(&view, &names);
         families.extend(of_registry(&gathered));
         self.mapping.slices(&families)
@@ -376,7 +376,7 @@ fn counted(restored: &View) -> Counted {
     let mut view = restored.clone();
     // Counters of queues are shown only once there is something to count.
     view.health.accepted_at.get_or_insert(restored.built_at);
-    let names = SeriesNames::of(&view, false);
+    let names = SeriesNames::of(&view, &PerAgent::Off);
     let families = of_view(&view, &names);
     let counters = families
         .iter()

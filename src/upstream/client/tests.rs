@@ -11,6 +11,8 @@ use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+mod hostile;
+
 use super::*;
 use crate::model::ids::UserId;
 use crate::upstream::headers::http_date;
@@ -129,6 +131,7 @@ fn source(api_url: &str, login_url: &str) -> SourceConfig {
         login_url: Url::parse(login_url).unwrap(),
         client_id: "client".to_owned(),
         client_secret: SecretString::from(SECRET),
+        client_secret_file: None,
     }
 }
 

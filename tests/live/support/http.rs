@@ -31,12 +31,30 @@ pub(crate) struct Http(reqwest::Client);
 
 impl Http {
     pub(crate) fn new() -> Self {
+        Self::with_headers(reqwest::header::HeaderMap::new())
+    }
+
+    /// The same, telling a user and a password with each request.
+    pub(crate) fn signed_in(user: &str, password: &str) -> Self {
+        use base64::Engine as _;
+        let encoded =
+            base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        let value = format!("Basic {encoded}").parse().unwrap();
+        Self::with_headers(
+            [(reqwest::header::AUTHORIZATION, value)]
+                .into_iter()
+                .collect(),
+        )
+    }
+
+    fn with_headers(headers: reqwest::header::HeaderMap) -> Self {
         PROVIDER.call_once(|| {
             // Another one cannot have been installed: this is the only place that does.
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
         let client = reqwest::Client::builder()
             .no_proxy()
+            .default_headers(headers)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(REQUEST_BOUND)
             .build();

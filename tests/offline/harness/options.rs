@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use genesys_cloud_exporter::config::{self, Config};
+use genesys_cloud_exporter::config::{self, Config, PipelineConfig};
 use genesys_cloud_exporter::model::time::{Millis, UnixMillis};
 use genesys_cloud_exporter::simulator::dialect::Dialect;
 use genesys_cloud_exporter::simulator::faults::FaultPlan;
@@ -60,6 +60,8 @@ pub(crate) enum Upset {
     Leave { agents: u32 },
     /// The platform revokes all tokens.
     Revoke,
+    /// The exporter takes another configuration: its budget and its pauses are divided by this.
+    Reload { divide: u32 },
 }
 
 /// A run.
@@ -196,5 +198,21 @@ impl Options {
     /// When the run ends.
     pub(crate) fn end(&self) -> i64 {
         self.calm_from() + self.calm
+    }
+}
+
+/// The same configuration with a smaller budget and shorter pauses; what the audit judges by
+/// stays.
+pub(crate) fn reconfigured(config: &PipelineConfig, divide: u32) -> PipelineConfig {
+    let less = |span: Millis| Millis((span.0 / i64::from(divide)).max(1));
+    PipelineConfig {
+        requests_per_minute: (config.requests_per_minute / divide).max(4),
+        max_in_flight: (config.max_in_flight / divide).max(1),
+        breaker_cooldown: less(config.breaker_cooldown),
+        registry_refresh: less(config.registry_refresh),
+        queues_refresh: less(config.queues_refresh),
+        divergence_interval: less(config.divergence_interval),
+        stuck_recheck: less(config.stuck_recheck),
+        ..config.clone()
     }
 }

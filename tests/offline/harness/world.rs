@@ -20,7 +20,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::journal::{Journal, Memory, Sqlite};
 use super::observe::{Observation, Observed, Observer, Raw};
-use super::options::{Keeping, Options, Upset};
+use super::options::{Keeping, Options, Upset, reconfigured};
 use super::sockets::{Sockets, Towards};
 use super::transport::{self, Arrival};
 
@@ -445,6 +445,10 @@ impl<'o> World<'o> {
                     let id = self.platform.roster().entries()[who].agent.id.clone();
                     self.change_registry(&format!(r#"{{"remove":"{id}"}}"#));
                 }
+            }
+            Upset::Reload { divide } => {
+                let config = reconfigured(&self.config.pipeline, divide);
+                self.step_pipeline(|pipeline, now| pipeline.on_reconfigured(config, now));
             }
             Upset::Revoke => self.control("DELETE", "/simulator/tokens", ""),
         }
