@@ -3,6 +3,8 @@
 //! Sockets, clock and the stop signal come in as arguments, so that tests and the demo run the
 //! very same thing.
 
+mod rows;
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,12 +29,13 @@ use crate::model::time::Millis;
 use crate::pipeline::Pipeline;
 use crate::reconciler::checkpoint::CheckpointError;
 use crate::store::{
-    CommitReport, ConsumeError, ConsumerObserver, Fetched, SqliteStore, StoreError, StoreHandle,
-    StoreSettings, WindowReader, consume,
+    CommitReport, ConsumeError, ConsumerObserver, Fetched, PostgresError, StoreError, StoreHandle,
+    WindowReader, consume,
 };
 use crate::telemetry::{BuildInfo, Telemetry};
 use crate::upstream::{Client, ClientError};
-use crate::window::RowRules;
+
+use rows::Rows;
 
 /// Sizes and backlog are looked at this often.
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
@@ -52,6 +55,9 @@ pub enum AppError {
     /// The store.
     #[error("cannot open the store")]
     Store(#[source] StoreError),
+    /// The store in PostgreSQL.
+    #[error("cannot open the store")]
+    Postgres(#[source] PostgresError),
     /// What the last run left.
     #[error(
         "cannot take up where the last run left off; move the data directory away to start anew"
@@ -300,11 +306,8 @@ impl Databases {
     ) -> Result<Self, AppError> {
         let now = clock.now();
         let dir = DataDir::open(&config.store.path).map_err(AppError::DataDir)?;
-        let (store, opened) =
-            SqliteStore::open(&dir, settings(config), now.wall).map_err(AppError::Store)?;
-        report_quarantine(telemetry, opened.quarantined.as_deref());
-        let reader = store.reader().map_err(AppError::Store)?;
-        let cursor = store.cursor().map_err(AppError::Store)?;
+        let rows = Rows::open(config, &dir, clock, telemetry).await?;
+        let cursor = rows.cursor;
         let (journal, opened) =
             EmbeddedJournal::open(&dir, cursor, now.wall).map_err(AppError::Journal)?;
         report_quarantine(telemetry, opened.database.quarantined.as_deref());
@@ -317,7 +320,6 @@ impl Databases {
         }
         let (journal, journal_thread) =
             JournalHandle::spawn(journal, clock).map_err(AppError::Thread)?;
-        let (store, store_thread) = StoreHandle::spawn(store).map_err(AppError::Thread)?;
         let checkpoint = journal.load_checkpoint().await.map_err(AppError::Journal)?;
         if checkpoint.dead > 0 {
             telemetry.data_loss(DataLoss::Checksum, checkpoint.dead);
@@ -327,26 +329,16 @@ impl Databases {
                 checkpoint.dead
             );
         }
+        let mut threads = vec![journal_thread];
+        threads.extend(rows.thread);
         Ok(Self {
             journal,
-            store,
-            windows: Arc::new(reader),
+            store: rows.store,
+            windows: rows.windows,
             checkpoint: checkpoint.entries,
-            threads: vec![journal_thread, store_thread],
+            threads,
             dir,
         })
-    }
-}
-
-fn settings(config: &Config) -> StoreSettings {
-    StoreSettings {
-        org: config.source.name.clone(),
-        window: config.pipeline.window,
-        rules: RowRules {
-            volatile_transitions: config.pipeline.volatile_transitions,
-            volatile_within: config.pipeline.volatile_within,
-            include_offline: config.pipeline.include_offline,
-        },
     }
 }
 
@@ -376,10 +368,14 @@ async fn upkeep(
     loop {
         tokio::select! {
             _ = gauges.tick() => {
-                match (journal.status().await, store.status().await) {
-                    (Ok(journal), Ok(store)) => {
-                        telemetry.event_queue(journal.depth, journal.oldest);
-                        telemetry.store_size(journal.size_bytes + store.size_bytes);
+                // The backlog first: it is what grows while the store does not answer.
+                let kept = journal.status().await;
+                if let Ok(kept) = &kept {
+                    telemetry.event_queue(kept.depth, kept.oldest);
+                }
+                match (kept, store.status().await) {
+                    (Ok(kept), Ok(store)) => {
+                        telemetry.store_size(kept.size_bytes + store.size_bytes);
                     }
                     (Err(error), _) => fail(&telemetry, StoreOperation::Maintain, &error),
                     (_, Err(error)) => fail(&telemetry, StoreOperation::Maintain, &error),

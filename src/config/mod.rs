@@ -13,6 +13,7 @@ mod secret; //         where the client secret comes from
 mod values; //         text -> numbers, URLs, patterns
 mod otel; //           the standard variables, OTEL_…
 mod otlp; //           where metrics are pushed to
+mod postgres; //       where rows are kept past one machine
 mod resolve; //        settings -> Config
 mod effective; //      Config -> YAML for people
 mod load; //           all of it in order
@@ -22,6 +23,7 @@ pub use finding::{ConfigError, Finding};
 pub use layers::{Environment, FlagValue};
 pub use load::{Loaded, load, parse};
 pub use otlp::{CARDINALITY_LIMIT_MIN, OtlpConfig, OtlpProtocol, OtlpTemporality};
+pub use postgres::{PostgresConfig, PostgresHost, PostgresTls};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -162,12 +164,23 @@ pub struct PipelineConfig {
 }
 
 /// Where results are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct StoreConfig {
+    /// `store.kind`, and what it needs.
+    pub kind: StoreKind,
     /// The data directory.
     pub path: PathBuf,
     /// How long events and rows are kept.
     pub retention: Millis,
+}
+
+/// `store.kind`.
+#[derive(Debug, Clone)]
+pub enum StoreKind {
+    /// A file in the data directory.
+    Sqlite,
+    /// A server.
+    Postgres(PostgresConfig),
 }
 
 /// `metrics.per_agent`.

@@ -19,7 +19,7 @@ use super::raw::{Layer, RawValue};
 use super::settings::{SETTINGS, Support, setting};
 use super::{
     Config, Dialect, LogConfig, LogFormat, LogLevel, PerAgent, PipelineConfig, SourceConfig,
-    StoreConfig, WebConfig, duration, otlp, region, secret, values,
+    StoreConfig, StoreKind, WebConfig, duration, otlp, postgres, region, secret, values,
 };
 
 /// Most items of a list: every queue name is matched against every pattern.
@@ -206,7 +206,16 @@ fn window(reader: &mut Reader<'_>) -> WindowSpec {
 }
 
 fn store(reader: &mut Reader<'_>, pipeline: &PipelineConfig) -> StoreConfig {
+    let kind = match reader.word("store.kind") {
+        // Refused if there is none; another stands in until the mistakes are told.
+        "postgres" => postgres::postgres(reader).map_or(StoreKind::Sqlite, StoreKind::Postgres),
+        _ => {
+            postgres::unused(reader);
+            StoreKind::Sqlite
+        }
+    };
     let store = StoreConfig {
+        kind,
         path: PathBuf::from(reader.value("store.path", values::path)),
         retention: reader.duration("store.retention"),
     };
@@ -275,7 +284,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn refuse(&mut self, place: Place, key: &'static str, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, place: Place, key: &'static str, refusal: Refusal) {
         self.bad.insert(key);
         self.mistakes.push(Finding::new(place, key, refusal));
     }

@@ -14,8 +14,9 @@ use crate::clock::SystemClock;
 use crate::journal::{JournalError, JournalHandle, JournalStatus};
 use crate::model::time::Millis;
 
+use super::error::StoreError;
 use super::handle::StoreHandle;
-use super::sqlite::{CommitReport, StoreError};
+use super::report::CommitReport;
 
 /// First wait after an error; doubles with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);

@@ -7,13 +7,25 @@ use crate::journal::Worker;
 use crate::model::event::JournalRecord;
 use crate::model::time::UnixMillis;
 
+use super::error::StoreError;
+use super::postgres::{PostgresError, PostgresStore};
 use super::prune::PruneReport;
-use super::sqlite::{CommitReport, SqliteStore, StoreError};
+use super::report::CommitReport;
+use super::sqlite::SqliteStore;
 
 /// A handle to the store; clones share it. Every call fails if the store's thread has ended.
 #[derive(Debug, Clone)]
 pub struct StoreHandle {
-    worker: Worker<SqliteStore>,
+    engine: Engine,
+}
+
+/// Where rows are kept. Whoever holds a handle need not know.
+#[derive(Debug, Clone)]
+enum Engine {
+    /// A file, owned by a thread.
+    Sqlite(Worker<SqliteStore>),
+    /// A server, which is waited for on the reactor.
+    Postgres(PostgresStore),
 }
 
 /// The store as gauges show it.
@@ -35,10 +47,17 @@ impl StoreHandle {
     /// If the system gives no thread.
     pub fn spawn(store: SqliteStore) -> io::Result<(Self, JoinHandle<()>)> {
         let (worker, thread) = Worker::spawn("store", store)?;
-        Ok((Self { worker }, thread))
+        let engine = Engine::Sqlite(worker);
+        Ok((Self { engine }, thread))
     }
 
-    /// [`SqliteStore::commit`].
+    /// A handle to a store in PostgreSQL, which needs no thread.
+    pub fn postgres(store: PostgresStore) -> Self {
+        let engine = Engine::Postgres(store);
+        Self { engine }
+    }
+
+    /// [`SqliteStore::commit`], or [`PostgresStore::commit`].
     ///
     /// # Errors
     /// As there.
@@ -46,10 +65,13 @@ impl StoreHandle {
         &self,
         batch: Vec<(u64, JournalRecord)>,
     ) -> Result<CommitReport, StoreError> {
-        self.run(move |store| store.commit(&batch)).await
+        match &self.engine {
+            Engine::Sqlite(worker) => run(worker, move |store| store.commit(&batch)).await,
+            Engine::Postgres(store) => store.commit(&batch).await.map_err(during("commit to")),
+        }
     }
 
-    /// [`SqliteStore::prune`], until there is nothing more to forget.
+    /// [`SqliteStore::prune`], or [`PostgresStore::prune`], until there is nothing more to forget.
     ///
     /// # Errors
     /// As there.
@@ -57,7 +79,10 @@ impl StoreHandle {
         let mut all = PruneReport::default();
         loop {
             // Step by step, so that commits get their turn in between.
-            let step = self.run(move |store| store.prune(before)).await?;
+            let step = match &self.engine {
+                Engine::Sqlite(worker) => run(worker, move |store| store.prune(before)).await,
+                Engine::Postgres(store) => store.prune(before).await.map_err(during("prune")),
+            }?;
             all.events += step.events;
             all.windows += step.windows;
             if !step.more {
@@ -69,22 +94,23 @@ impl StoreHandle {
     /// How far the store is, and how large.
     ///
     /// # Errors
-    /// If SQLite refuses.
+    /// If SQLite or PostgreSQL refuses.
     pub async fn status(&self) -> Result<StoreStatus, StoreError> {
-        self.run(|store| {
-            Ok(StoreStatus {
-                cursor: store.cursor()?,
-                window_closed_until: store.window_closed_until()?,
-                size_bytes: store.size_bytes(),
-            })
-        })
-        .await
+        match &self.engine {
+            Engine::Sqlite(worker) => run(worker, SqliteStore::status).await,
+            Engine::Postgres(store) => store.status().await.map_err(during("read")),
+        }
     }
+}
 
-    async fn run<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut SqliteStore) -> Result<R, StoreError> + Send + 'static,
-    ) -> Result<R, StoreError> {
-        self.worker.call(work).await.map_err(StoreError::Gone)?
-    }
+/// Puts `operation` on an error of PostgreSQL.
+fn during(operation: &'static str) -> impl Fn(PostgresError) -> StoreError {
+    move |source| StoreError::Postgres { operation, source }
+}
+
+async fn run<R: Send + 'static>(
+    worker: &Worker<SqliteStore>,
+    work: impl FnOnce(&mut SqliteStore) -> Result<R, StoreError> + Send + 'static,
+) -> Result<R, StoreError> {
+    worker.call(work).await.map_err(StoreError::Gone)?
 }

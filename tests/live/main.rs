@@ -25,6 +25,7 @@ mod notifications;
 mod otlp;
 mod platform;
 mod platform_dialect;
+mod postgres;
 mod refusals;
 mod sdk;
 mod secrets;

@@ -31,6 +31,7 @@ const LONGER_FILES: [(&str, usize); 0] = [];
 /// The files that do I/O, read clocks, start threads or are asynchronous. All others are pure.
 const EDGES: &[&str] = &[
     "src/app.rs",
+    "src/app/rows.rs",
     "src/cli/demo.rs",
     "src/cli/doctor.rs",
     "src/cli/doctor/platform.rs",
@@ -62,13 +63,23 @@ const EDGES: &[&str] = &[
     "src/simulator/socket.rs",
     "src/store/columns.rs",
     "src/store/consumer.rs",
+    "src/store/error.rs",
     "src/store/event_rows.rs",
     "src/store/fact_rows.rs",
     "src/store/handle.rs",
+    "src/store/postgres/error.rs",
+    "src/store/postgres/facts.rs",
+    "src/store/postgres/link.rs",
+    "src/store/postgres/migrate.rs",
+    "src/store/postgres/partitions.rs",
+    "src/store/postgres/reader.rs",
+    "src/store/postgres/statements.rs",
+    "src/store/postgres/store.rs",
+    "src/store/postgres/transaction.rs",
+    "src/store/postgres/values.rs",
     "src/store/prune.rs",
     "src/store/reader.rs",
     "src/store/sqlite.rs",
-    "src/store/touch.rs",
     "src/store/window_rows.rs",
     "src/telemetry/process.rs",
     "src/upstream/client.rs",
@@ -77,7 +88,7 @@ const EDGES: &[&str] = &[
 ];
 
 /// What only an edge may name: paths by their heads.
-const IMPURE: [&str; 17] = [
+const IMPURE: [&str; 19] = [
     "async_nats",
     "hyper",
     "hyper_util",
@@ -94,6 +105,8 @@ const IMPURE: [&str; 17] = [
     "std::time::Instant",
     "std::time::SystemTime",
     "tokio",
+    "tokio_postgres",
+    "tokio_postgres_rustls",
     "tokio_tungstenite",
 ];
 
