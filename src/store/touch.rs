@@ -256,22 +256,20 @@ pub(super) fn recompute(
         let row = closed
             .then(|| row(facts, spec, start, &settings.rules))
             .flatten();
-        keep(kept.get(&start), row, report).map(|kept| (start, kept))
+        match (row, kept.get(&start)) {
+            (Some(row), held) => keep(held, row, report).map(|kept| (start, Some(kept))),
+            (None, Some(_)) => {
+                report.deleted += 1;
+                Some((start, None))
+            }
+            (None, None) => None,
+        }
     };
     group.iter().filter_map(change).collect()
 }
 
-/// Whether a row is written or revised (`Some(Some)`), deleted (`Some(None)`) or left (`None`).
-fn keep(
-    held: Option<&Kept>,
-    row: Option<crate::window::Row>,
-    report: &mut CommitReport,
-) -> Option<Option<Kept>> {
-    let Some(row) = row else {
-        held?;
-        report.deleted += 1;
-        return Some(None);
-    };
+/// A row as it is to be written; `None`: it is kept as it is.
+fn keep(held: Option<&Kept>, row: crate::window::Row, report: &mut CommitReport) -> Option<Kept> {
     let revision = match held {
         None => {
             report.written += 1;
@@ -288,7 +286,7 @@ fn keep(
     if row.volatile && held.is_none_or(|held| held.revision != revision) {
         report.volatile_rows += 1;
     }
-    Some(Some(Kept { row, revision }))
+    Some(Kept { row, revision })
 }
 
 /// What of `after` is not in `before`.

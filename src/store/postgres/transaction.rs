@@ -79,7 +79,7 @@ pub(super) async fn commit(
                 .zip(group.last())
                 .map(|(&first, &last)| (*user, (first, last)))
         }));
-        let (_, (facts, damaged), (kept, bad)) = tokio::try_join!(
+        let ((), (facts, damaged), (kept, bad)) = tokio::try_join!(
             biased;
             run(live, &changes),
             load(live, &settings.org, &spans),
@@ -122,7 +122,7 @@ async fn begin(
         });
     }
     let spans = Spans::of(agents.iter().map(|(user, touched)| (user, touched.reach())));
-    let (_, _, progress, (facts, damaged)) = tokio::try_join!(
+    let ((), (), progress, (facts, damaged)) = tokio::try_join!(
         biased;
         live.client.batch_execute("BEGIN"),
         run(live, &locks),
@@ -150,7 +150,7 @@ pub(super) fn hold(org: &str, alone: bool) -> Change<'static> {
 
 /// The lock of an agent. Two that share a number by accident only wait for each other.
 fn key(org: &str, user: &UserId) -> i64 {
-    i64::from(crc32(org.as_bytes()) as i32) << 32 | i64::from(crc32(user.as_str().as_bytes()))
+    (i64::from(crc32(org.as_bytes()) as i32) << 32) | i64::from(crc32(user.as_str().as_bytes()))
 }
 
 /// Sends changes in order; all are on their way at the first poll.
@@ -172,7 +172,7 @@ async fn end(
         query: Query::SetProgress,
         params: vec![Box::new(org), Box::new(cursor as i64), Box::new(0_i64)],
     };
-    let (_, closed, _, _) = tokio::try_join!(
+    let ((), closed, _, ()) = tokio::try_join!(
         biased;
         run(live, changes),
         live.query(Query::ClosedForAll, [org, &slide]),

@@ -4,10 +4,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// A start takes a second or two, and recovery after a kill no more; on a busy machine, longer.
-const START_BOUND: Duration = Duration::from_secs(60);
+/// Looks at a start before it has failed: at least a minute, where a second or two is usual.
+const LOOKS_MAX: u32 = 1_200;
 
 /// Between two looks at whether the server is up or gone.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -75,7 +75,7 @@ impl Cluster {
     /// Starts it, for the first time or again.
     pub(crate) fn resume(&mut self) {
         assert!(self.server.is_none(), "it runs");
-        let began = Instant::now();
+        let mut looks = 0;
         loop {
             let mut server = self.spawn();
             loop {
@@ -83,7 +83,8 @@ impl Cluster {
                     self.server = Some(server);
                     return;
                 }
-                assert!(began.elapsed() < START_BOUND, "PostgreSQL does not start");
+                looks += 1;
+                assert!(looks < LOOKS_MAX, "PostgreSQL does not start");
                 // Processes of one that was killed may hold its memory for a moment still.
                 if server.try_wait().unwrap().is_some() {
                     break;
@@ -155,11 +156,6 @@ impl Cluster {
         format!("postgresql://postgres@localhost/{database}?host={socket}&sslmode=disable")
     }
 
-    /// Makes a database.
-    pub(crate) fn create(&self, database: &str) {
-        self.ask("postgres", &format!("CREATE DATABASE {database}"));
-    }
-
     /// What `psql` prints: a line a row, columns between bars.
     pub(crate) fn ask(&self, database: &str, sql: &str) -> String {
         let output = Command::new(self.programs.join("psql"))
@@ -186,6 +182,30 @@ impl Cluster {
             .to_owned()
     }
 
+    /// Has another program hold a table, so that whoever writes to it waits.
+    pub(crate) fn hold(&self, database: &str, table: &str) -> Holder {
+        let sql = format!("BEGIN; LOCK TABLE {table}; SELECT pg_sleep(300)");
+        let program = Command::new(self.programs.join("psql"))
+            .args(["-X", "-q", "-U", "postgres", "-h"])
+            .arg(self.path())
+            .args(["-p", &self.port.to_string(), "-d", database, "-c", &sql])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let held = format!(
+            "SELECT count(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' \
+             AND relation = '{table}'::regclass"
+        );
+        let mut looks = 0;
+        while self.ask(database, &held) == "0" {
+            looks += 1;
+            assert!(looks < LOOKS_MAX, "nobody holds {table}");
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+        Holder(program)
+    }
+
     /// Where it lives.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
@@ -203,6 +223,17 @@ impl Cluster {
             .arg(program)
             .current_dir("/");
         command
+    }
+}
+
+/// Another program that holds a table until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Holder(Child);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
