@@ -4,6 +4,7 @@
 //! very same thing.
 
 mod rows;
+mod windows;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -29,8 +30,8 @@ use crate::model::time::Millis;
 use crate::pipeline::Pipeline;
 use crate::reconciler::checkpoint::CheckpointError;
 use crate::store::{
-    CommitReport, ConsumeError, ConsumerObserver, Fetched, PostgresError, StoreError, StoreHandle,
-    WindowReader, consume,
+    CommitReport, ConsumeError, ConsumerObserver, Fetched, PostgresError, RemoteWrite,
+    RemoteWriteError, StoreError, StoreHandle, WindowReader, consume,
 };
 use crate::telemetry::{BuildInfo, Telemetry};
 use crate::upstream::{Client, ClientError};
@@ -66,6 +67,9 @@ pub enum AppError {
     /// The HTTP client.
     #[error("cannot set up the client of the platform")]
     Client(#[source] ClientError),
+    /// The sender of closed windows.
+    #[error("cannot send closed windows")]
+    RemoteWrite(#[source] RemoteWriteError),
     /// The push of metrics.
     #[error("cannot push metrics by OTLP")]
     Otlp(#[source] OtlpError),
@@ -103,6 +107,7 @@ pub struct App {
     server: Arc<ServerState>,
     handles: Handles,
     push: Option<Push>,
+    remote_write: Option<RemoteWrite>,
     threads: Vec<thread::JoinHandle<()>>,
     dir: DataDir,
 }
@@ -122,6 +127,7 @@ impl App {
         let client =
             Client::new(&config.source, env!("CARGO_PKG_VERSION")).map_err(AppError::Client)?;
         let databases = Databases::open(&config, clock, &telemetry).await?;
+        let remote_write = windows::remote_write(&config, &databases.store, &databases.windows)?;
         let pipeline = Pipeline::new(config.pipeline.clone(), &databases.checkpoint, now)
             .map_err(AppError::Checkpoint)?
             .with_stopwatch(Arc::new(move || clock.seconds()));
@@ -161,6 +167,7 @@ impl App {
             server,
             handles: Handles { pages, telemetry },
             push,
+            remote_write,
             threads: databases.threads,
             dir: databases.dir,
         })
@@ -194,6 +201,7 @@ impl App {
             self.clock,
             self.config.store.retention,
         ));
+        let sending = windows::start(self.remote_write, &self.handles.telemetry, &stop);
         let mut driver = tokio::spawn(self.driver.run(stop.clone()));
         let mut consumer = tokio::spawn(consume(
             self.journal.clone(),
@@ -224,6 +232,7 @@ impl App {
         if let Some(push) = push {
             push.ended().await;
         }
+        windows::end(sending).await;
         drop((self.journal, self.store));
         let (threads, dir) = (self.threads, self.dir);
         let joined = tokio::task::spawn_blocking(move || {

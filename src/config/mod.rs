@@ -14,6 +14,7 @@ mod values; //         text -> numbers, URLs, patterns
 mod otel; //           the standard variables, OTEL_…
 mod otlp; //           where metrics are pushed to
 mod postgres; //       where rows are kept past one machine
+mod remote_write; //   where closed windows are sent to
 mod resolve; //        settings -> Config
 mod effective; //      Config -> YAML for people
 mod load; //           all of it in order
@@ -24,6 +25,7 @@ pub use layers::{Environment, FlagValue};
 pub use load::{Loaded, load, parse};
 pub use otlp::{CARDINALITY_LIMIT_MIN, OtlpConfig, OtlpProtocol, OtlpTemporality};
 pub use postgres::{PostgresConfig, PostgresHost, PostgresTls};
+pub use remote_write::RemoteWriteConfig;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -172,6 +174,8 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// How long events and rows are kept.
     pub retention: Millis,
+    /// `store.remote_write`; `None`: windows are sent nowhere.
+    pub remote_write: Option<RemoteWriteConfig>,
 }
 
 /// `store.kind`.

@@ -19,7 +19,8 @@ use super::raw::{Layer, RawValue};
 use super::settings::{SETTINGS, Support, setting};
 use super::{
     Config, Dialect, LogConfig, LogFormat, LogLevel, PerAgent, PipelineConfig, SourceConfig,
-    StoreConfig, StoreKind, WebConfig, duration, otlp, postgres, region, secret, values,
+    StoreConfig, StoreKind, WebConfig, duration, otlp, postgres, region, remote_write, secret,
+    values,
 };
 
 /// Most items of a list: every queue name is matched against every pattern.
@@ -218,6 +219,7 @@ fn store(reader: &mut Reader<'_>, pipeline: &PipelineConfig) -> StoreConfig {
         kind,
         path: PathBuf::from(reader.value("store.path", values::path)),
         retention: reader.duration("store.retention"),
+        remote_write: remote_write::remote_write(reader),
     };
     let needed = pipeline.window.length + pipeline.max_wait;
     let judged = ["store.retention", "window.length", "window.max_wait"];

@@ -10,6 +10,7 @@ use crate::model::time::UnixMillis;
 use super::error::StoreError;
 use super::postgres::{PostgresError, PostgresStore};
 use super::prune::PruneReport;
+use super::remote_write::DeadSamples;
 use super::report::CommitReport;
 use super::sqlite::SqliteStore;
 
@@ -87,6 +88,35 @@ impl StoreHandle {
             all.windows += step.windows;
             if !step.more {
                 return Ok(all);
+            }
+        }
+    }
+
+    /// The end of the last window that remote write has sent; `None` before the first.
+    ///
+    /// # Errors
+    /// If SQLite or PostgreSQL refuses.
+    pub async fn sent_until(&self) -> Result<Option<UnixMillis>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(worker) => run(worker, |store| store.sent_until()).await,
+            Engine::Postgres(store) => store.sent_until().await.map_err(during("read")),
+        }
+    }
+
+    /// Notes how far remote write has come, with what it was refused.
+    ///
+    /// # Errors
+    /// If SQLite or PostgreSQL refuses.
+    pub async fn note_sent(
+        &self,
+        until: UnixMillis,
+        dead: Vec<DeadSamples>,
+    ) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(worker) => run(worker, move |store| store.note_sent(until, &dead)).await,
+            Engine::Postgres(store) => {
+                let noted = store.note_sent(until, &dead).await;
+                noted.map_err(during("note in"))
             }
         }
     }

@@ -18,8 +18,10 @@ mod handle;
 mod postgres;
 mod prune;
 mod reader;
+mod remote_write;
 mod report;
 mod schema;
+mod sent;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,9 @@ pub use handle::{StoreHandle, StoreStatus};
 pub use postgres::{PostgresError, PostgresReader, PostgresStore};
 pub use prune::PruneReport;
 pub use reader::SqliteReader;
+pub use remote_write::{
+    DeadSamples, REMOTE_WRITE_METRICS, RemoteWrite, RemoteWriteError, RemoteWriteObserver,
+};
 pub use report::{CommitReport, StoreSettings};
 pub use sqlite::SqliteStore;
 

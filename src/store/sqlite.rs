@@ -19,10 +19,11 @@ use super::error::StoreError;
 use super::handle::StoreStatus;
 use super::prune::{self, PruneReport};
 use super::reader::SqliteReader;
+use super::remote_write::DeadSamples;
 use super::report::{CommitReport, StoreSettings, Suspects, lock};
 use super::schema::DATABASE;
 use super::touch::{self, Touched, TouchedAgents, needed, recompute};
-use super::{event_rows, fact_rows, window_rows};
+use super::{event_rows, fact_rows, sent, window_rows};
 
 /// The store, owned by one thread.
 #[derive(Debug)]
@@ -167,6 +168,27 @@ impl SqliteStore {
             window_closed_until: self.window_closed_until()?,
             size_bytes: self.size_bytes(),
         })
+    }
+
+    /// The end of the last window that remote write has sent; `None` before the first.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn sent_until(&self) -> Result<Option<UnixMillis>, StoreError> {
+        sent::until(&self.connection, &self.settings.org).map_err(during("read"))
+    }
+
+    /// Notes how far remote write has come, with what it was refused.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn note_sent(&mut self, until: UnixMillis, dead: &[DeadSamples]) -> Result<(), StoreError> {
+        let run = |store: &mut Self| {
+            let transaction = journal::begin(&mut store.connection)?;
+            sent::note(&transaction, &store.settings.org, until, dead)?;
+            transaction.commit()
+        };
+        run(self).map_err(during("note in"))
     }
 
     /// Bytes on disk, the write-ahead log included.

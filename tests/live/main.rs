@@ -27,6 +27,7 @@ mod platform;
 mod platform_dialect;
 mod postgres;
 mod refusals;
+mod remote_write;
 mod sdk;
 mod secrets;
 mod support;

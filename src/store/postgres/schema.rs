@@ -156,6 +156,20 @@ CREATE TABLE dead_letter (
     PRIMARY KEY (org, seq, checksum)
 );
 
+CREATE TABLE remote_write (
+    org TEXT COLLATE "C" PRIMARY KEY,
+    sent_until BIGINT NOT NULL
+);
+
+CREATE TABLE remote_write_dead (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    org TEXT COLLATE "C" NOT NULL,
+    window_end TIMESTAMPTZ NOT NULL,
+    status BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    body BYTEA NOT NULL
+);
+
 CREATE TABLE quarantined_row (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     origin TEXT NOT NULL,

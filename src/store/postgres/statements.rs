@@ -132,6 +132,13 @@ statements! {
         ON CONFLICT (org, user_id) DO UPDATE SET closed_until = EXCLUDED.closed_until",
     Bury => "INSERT INTO dead_letter SELECT $1, * \
         FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[]) ON CONFLICT DO NOTHING",
+    SentUntil => "SELECT sent_until FROM remote_write WHERE org = $1",
+    /// With what was refused on the way, in one statement and so all or nothing.
+    NoteSent => "WITH refused AS (INSERT INTO remote_write_dead \
+            (org, window_end, status, reason, body) \
+            SELECT $1, * FROM unnest($3::timestamptz[], $4::bigint[], $5::text[], $6::bytea[])) \
+        INSERT INTO remote_write VALUES ($1, $2) \
+        ON CONFLICT (org) DO UPDATE SET sent_until = EXCLUDED.sent_until",
     ReadWindows => format!(
         "SELECT {} FROM agent_window AS w WHERE w.org = $1 AND w.window_length = $2 \
          AND w.window_start >= $3 AND w.window_start < $4 \

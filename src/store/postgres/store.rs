@@ -14,14 +14,16 @@ use crate::model::time::UnixMillis;
 
 use super::super::handle::StoreStatus;
 use super::super::prune::PruneReport;
+use super::super::remote_write::DeadSamples;
 use super::super::report::{CommitReport, StoreSettings, Suspects, lock};
 use super::error::PostgresError;
 use super::link::{Link, Live};
 use super::migrate::{check, migrate};
 use super::partitions;
 use super::reader::PostgresReader;
-use super::statements::Query;
+use super::statements::{Asked, Query};
 use super::transaction::{closed_for_all, commit};
+use super::values::Stamp;
 
 /// Where one connection is kept, and made when there is none.
 #[derive(Clone)]
@@ -68,7 +70,8 @@ impl Desk {
             Some(live) => live,
             None => self.connect().await?,
         };
-        let done = self.0.link.ask(work(&live)).await?;
+        // Boxed, or whoever waits for a commit would carry all of its state.
+        let done = self.0.link.ask(Box::pin(work(&live))).await?;
         *place = Some(live);
         Ok(done)
     }
@@ -183,6 +186,44 @@ impl PostgresStore {
                 partitions::prune(live, settings, before).await
             })
             .await
+    }
+
+    /// The end of the last window that remote write has sent; `None` before the first.
+    ///
+    /// # Errors
+    /// If the server does not answer or refuses.
+    pub async fn sent_until(&self) -> Result<Option<UnixMillis>, PostgresError> {
+        let org = &self.reader.settings().org;
+        self.reader
+            .with(async |live| {
+                let rows = live.query(Query::SentUntil, [org]).await?;
+                let until = rows.first().map(|row| row.try_get(0).map(UnixMillis));
+                until.transpose()
+            })
+            .await
+    }
+
+    /// Notes how far remote write has come, with what it was refused.
+    ///
+    /// # Errors
+    /// If the server does not answer or refuses.
+    pub async fn note_sent(
+        &self,
+        until: UnixMillis,
+        dead: &[DeadSamples],
+    ) -> Result<(), PostgresError> {
+        let org = &self.reader.settings().org;
+        let ends: Vec<Stamp> = dead.iter().map(|letter| Stamp(letter.window_end)).collect();
+        let statuses: Vec<i64> = dead.iter().map(|letter| letter.status.into()).collect();
+        let reasons: Vec<&str> = dead.iter().map(|letter| letter.reason.as_str()).collect();
+        let bodies: Vec<&[u8]> = dead.iter().map(|letter| letter.body.as_slice()).collect();
+        self.reader
+            .with(async |live| {
+                let params: [Asked<'_>; 6] = [org, &until.0, &ends, &statuses, &reasons, &bodies];
+                live.query(Query::NoteSent, params).await
+            })
+            .await
+            .map(|_| ())
     }
 
     /// How far the store is, and how large.
