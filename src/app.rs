@@ -4,6 +4,8 @@
 //! very same thing.
 
 mod reload;
+mod rows;
+mod windows;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -29,12 +31,14 @@ use crate::model::time::{Millis, UnixMillis};
 use crate::pipeline::Pipeline;
 use crate::reconciler::checkpoint::CheckpointError;
 use crate::store::{
-    CommitReport, ConsumeError, ConsumerObserver, Fetched, SqliteStore, StoreError, StoreHandle,
-    StoreSettings, WindowReader, consume,
+    CommitReport, ConsumeError, ConsumerObserver, Fetched, PostgresError, RemoteWrite,
+    RemoteWriteError, StoreError, StoreHandle, WindowReader, consume,
 };
 use crate::telemetry::{BuildInfo, Telemetry};
 use crate::upstream::{Client, ClientError};
-use crate::window::RowRules;
+
+use rows::Rows;
+pub(crate) use rows::settings;
 
 use self::reload::Reloader;
 pub use self::reload::{Loader, LogSwitch, Reloading};
@@ -60,6 +64,9 @@ pub enum AppError {
     /// The store.
     #[error("cannot open the store")]
     Store(#[source] StoreError),
+    /// The store in PostgreSQL.
+    #[error("cannot open the store")]
+    Postgres(#[source] PostgresError),
     /// What the last run left.
     #[error(
         "cannot take up where the last run left off; move the data directory away to start anew"
@@ -71,6 +78,9 @@ pub enum AppError {
     /// The web configuration.
     #[error("cannot protect the server as web.config_file says")]
     Access(#[source] AccessError),
+    /// The sender of closed windows.
+    #[error("cannot send closed windows")]
+    RemoteWrite(#[source] RemoteWriteError),
     /// The push of metrics.
     #[error("cannot push metrics by OTLP")]
     Otlp(#[source] OtlpError),
@@ -108,6 +118,7 @@ pub struct App {
     server: Arc<ServerState>,
     handles: Handles,
     push: Option<Push>,
+    remote_write: Option<RemoteWrite>,
     threads: Vec<thread::JoinHandle<()>>,
     dir: DataDir,
     reloader: Reloader,
@@ -131,6 +142,7 @@ impl App {
         let client =
             Client::new(&config.source, env!("CARGO_PKG_VERSION")).map_err(AppError::Client)?;
         let databases = Databases::open(&config, clock, &telemetry).await?;
+        let remote_write = windows::remote_write(&config, &databases.store, &databases.windows)?;
         let pipeline = Pipeline::new(config.pipeline.clone(), &databases.checkpoint, now)
             .map_err(AppError::Checkpoint)?
             .with_stopwatch(Arc::new(move || clock.seconds()));
@@ -176,6 +188,7 @@ impl App {
             server,
             handles,
             push,
+            remote_write,
             threads: databases.threads,
             dir: databases.dir,
             reloader,
@@ -221,6 +234,7 @@ impl App {
             self.retention,
         ));
         let reloader = tokio::spawn(self.reloader.run(stop.clone()));
+        let sending = windows::start(self.remote_write, &self.handles.telemetry, &stop);
         let mut driver = tokio::spawn(self.driver.run(stop.clone()));
         let mut consumer = tokio::spawn(consume(
             self.journal.clone(),
@@ -252,6 +266,7 @@ impl App {
         if let Some(push) = push {
             push.ended().await;
         }
+        windows::end(sending).await;
         drop((self.journal, self.store));
         let (threads, dir) = (self.threads, self.dir);
         let joined = tokio::task::spawn_blocking(move || {
@@ -351,11 +366,8 @@ impl Databases {
     ) -> Result<Self, AppError> {
         let now = clock.now();
         let dir = DataDir::open(&config.store.path).map_err(AppError::DataDir)?;
-        let (store, opened) =
-            SqliteStore::open(&dir, settings(config), now.wall).map_err(AppError::Store)?;
-        report_quarantine(telemetry, opened.quarantined.as_deref());
-        let reader = store.reader().map_err(AppError::Store)?;
-        let cursor = store.cursor().map_err(AppError::Store)?;
+        let rows = Rows::open(config, &dir, clock, telemetry).await?;
+        let cursor = rows.cursor;
         let (journal, opened) =
             EmbeddedJournal::open(&dir, cursor, now.wall).map_err(AppError::Journal)?;
         report_quarantine(telemetry, opened.database.quarantined.as_deref());
@@ -368,7 +380,6 @@ impl Databases {
         }
         let (journal, journal_thread) =
             JournalHandle::spawn(journal, clock).map_err(AppError::Thread)?;
-        let (store, store_thread) = StoreHandle::spawn(store).map_err(AppError::Thread)?;
         let checkpoint = journal.load_checkpoint().await.map_err(AppError::Journal)?;
         if checkpoint.dead > 0 {
             telemetry.data_loss(DataLoss::Checksum, checkpoint.dead);
@@ -378,27 +389,16 @@ impl Databases {
                 checkpoint.dead
             );
         }
+        let mut threads = vec![journal_thread];
+        threads.extend(rows.thread);
         Ok(Self {
             journal,
-            store,
-            windows: Arc::new(reader),
+            store: rows.store,
+            windows: rows.windows,
             checkpoint: checkpoint.entries,
-            threads: vec![journal_thread, store_thread],
+            threads,
             dir,
         })
-    }
-}
-
-/// What the configuration says about the store.
-pub(crate) fn settings(config: &Config) -> StoreSettings {
-    StoreSettings {
-        org: config.source.name.clone(),
-        window: config.pipeline.window,
-        rules: RowRules {
-            volatile_transitions: config.pipeline.volatile_transitions,
-            volatile_within: config.pipeline.volatile_within,
-            include_offline: config.pipeline.include_offline,
-        },
     }
 }
 
@@ -428,10 +428,14 @@ async fn upkeep(
     loop {
         tokio::select! {
             _ = gauges.tick() => {
-                match (journal.status().await, store.status().await) {
-                    (Ok(journal), Ok(store)) => {
-                        telemetry.event_queue(journal.depth, journal.oldest);
-                        telemetry.store_size(journal.size_bytes + store.size_bytes);
+                // The backlog first: it is what grows while the store does not answer.
+                let kept = journal.status().await;
+                if let Ok(kept) = &kept {
+                    telemetry.event_queue(kept.depth, kept.oldest);
+                }
+                match (kept, store.status().await) {
+                    (Ok(kept), Ok(store)) => {
+                        telemetry.store_size(kept.size_bytes + store.size_bytes);
                     }
                     (Err(error), _) => fail(&telemetry, StoreOperation::Maintain, &error),
                     (_, Err(error)) => fail(&telemetry, StoreOperation::Maintain, &error),

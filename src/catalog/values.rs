@@ -89,6 +89,8 @@ label_enum!(
         Prune => "prune",
         /// Checking integrity or copying the database.
         Maintain => "maintain",
+        /// Sending closed windows by remote write.
+        RemoteWrite => "remote_write",
     }
 );
 

@@ -31,14 +31,17 @@ impl Effective {
         let mut out = String::from(
             "# The effective configuration: flag over environment over file over default.\n",
         );
-        let mut section = "";
+        let mut open: Vec<&str> = Vec::new();
         for setting in SETTINGS {
-            let (inside, key) = setting.path.split_once('.').unwrap_or(("", setting.path));
-            if inside != section && !inside.is_empty() {
-                let _ = writeln!(out, "{inside}:");
+            let mut sections: Vec<&str> = setting.path.split('.').collect();
+            let key = sections.pop().unwrap_or_default();
+            for (depth, section) in sections.iter().enumerate() {
+                if open.get(..=depth) != sections.get(..=depth) {
+                    let _ = writeln!(out, "{}{section}:", "  ".repeat(depth));
+                }
             }
-            section = inside;
-            let indent = if inside.is_empty() { "" } else { "  " };
+            let indent = "  ".repeat(sections.len());
+            open = sections;
             let (value, comment) = self.value(setting);
             let _ = write!(out, "{indent}{key}: {value}");
             if !comment.is_empty() {

@@ -16,6 +16,8 @@ pub mod web_file; //   TLS and users of the server, from a file of their own
 mod otel; //           the standard variables, OTEL_…
 mod otlp; //           where metrics are pushed to
 mod web; //            where and how results are served
+mod postgres; //       where rows are kept past one machine
+mod remote_write; //   where closed windows are sent to
 mod resolve; //        settings -> Config
 mod effective; //      Config -> YAML for people
 mod load; //           all of it in order
@@ -27,6 +29,8 @@ pub use load::{Loaded, load, parse};
 pub use otlp::{CARDINALITY_LIMIT_MIN, OtlpConfig, OtlpProtocol, OtlpTemporality};
 pub use pseudonym::PseudonymKey;
 pub use secret::read_again as read_secret_again;
+pub use postgres::{PostgresConfig, PostgresHost, PostgresTls};
+pub use remote_write::RemoteWriteConfig;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -169,12 +173,25 @@ pub struct PipelineConfig {
 }
 
 /// Where results are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct StoreConfig {
+    /// `store.kind`, and what it needs.
+    pub kind: StoreKind,
     /// The data directory.
     pub path: PathBuf,
     /// How long events and rows are kept.
     pub retention: Millis,
+    /// `store.remote_write`; `None`: windows are sent nowhere.
+    pub remote_write: Option<RemoteWriteConfig>,
+}
+
+/// `store.kind`.
+#[derive(Debug, Clone)]
+pub enum StoreKind {
+    /// A file in the data directory.
+    Sqlite,
+    /// A server.
+    Postgres(PostgresConfig),
 }
 
 /// `metrics.per_agent`.

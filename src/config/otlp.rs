@@ -196,19 +196,29 @@ fn headers(reader: &mut Reader<'_>, environment: &Environment) -> BTreeMap<Strin
             Err(refusal) => reader.refuse_place(place, refusal),
         }
     }
-    let path = reader.given("otlp.headers_file");
-    if !path.is_empty() {
-        let place = reader.place("otlp.headers_file");
-        let hint = "name a readable file of \"name: value\" lines";
-        match read(reader, path, &place, "otlp.headers_file", hint)
-            .map(|text| judged(lines(&text)?))
-        {
-            Some(Ok(given)) => headers.extend(given),
-            Some(Err(refusal)) => reader.refuse_key("otlp.headers_file", refusal),
-            None => {}
-        }
-    }
+    headers.extend(headers_of_file(reader, "otlp.headers_file"));
     headers
+}
+
+/// Headers of the file that a setting names, if it names one.
+pub(super) fn headers_of_file(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+) -> BTreeMap<String, SecretString> {
+    let path = reader.given(key);
+    if path.is_empty() {
+        return BTreeMap::new();
+    }
+    let place = reader.place(key);
+    let hint = "name a readable file of \"name: value\" lines";
+    match read(reader, path, &place, key, hint).map(|text| judged(lines(&text)?)) {
+        Some(Ok(given)) => given.into_iter().collect(),
+        Some(Err(refusal)) => {
+            reader.refuse_key(key, refusal);
+            BTreeMap::new()
+        }
+        None => BTreeMap::new(),
+    }
 }
 
 /// `name: value` lines; blank lines and those that begin with `#` are left out.

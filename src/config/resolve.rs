@@ -19,7 +19,7 @@ use super::raw::{Layer, RawValue};
 use super::settings::{SETTINGS, Support, setting};
 use super::{
     Config, Dialect, LogConfig, LogFormat, LogLevel, PipelineConfig, SourceConfig, StoreConfig,
-    duration, otlp, pseudonym, region, secret, values, web,
+    StoreKind, duration, otlp, postgres, pseudonym, region, remote_write, secret, values, web,
 };
 
 /// Most items of a list: every queue name is matched against every pattern.
@@ -204,9 +204,19 @@ fn window(reader: &mut Reader<'_>) -> WindowSpec {
 }
 
 fn store(reader: &mut Reader<'_>, pipeline: &PipelineConfig) -> StoreConfig {
+    let kind = match reader.word("store.kind") {
+        // Refused if there is none; another stands in until the mistakes are told.
+        "postgres" => postgres::postgres(reader).map_or(StoreKind::Sqlite, StoreKind::Postgres),
+        _ => {
+            postgres::unused(reader);
+            StoreKind::Sqlite
+        }
+    };
     let store = StoreConfig {
+        kind,
         path: PathBuf::from(reader.value("store.path", values::path)),
         retention: reader.duration("store.retention"),
+        remote_write: remote_write::remote_write(reader),
     };
     let needed = pipeline.window.length + pipeline.max_wait;
     let judged = ["store.retention", "window.length", "window.max_wait"];

@@ -164,6 +164,17 @@ pub(super) fn collector_url(text: &str) -> Result<Url, Refusal> {
     bare_url(text, "write for example http://127.0.0.1:4318", credentials)
 }
 
+/// Where windows are sent to.
+pub(super) fn receiver_url(text: &str) -> Result<Url, Refusal> {
+    let credentials =
+        "remove them, and give an authorization header in store.remote_write.headers_file";
+    bare_url(
+        text,
+        "write for example http://127.0.0.1:9090/api/v1/write",
+        credentials,
+    )
+}
+
 fn bare_url(text: &str, hint: &str, credentials: &str) -> Result<Url, Refusal> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(Refusal::new("the URL is too long", hint));

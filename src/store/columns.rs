@@ -1,12 +1,13 @@
-//! Rows with a checksum over their columns, and where a row goes whose checksum does not hold.
+//! Cells to and from SQLite, and where a row goes whose checksum does not hold.
 //!
 //! A row that is not as it was written is moved to a table of its own, counted, and never served.
 
-use rusqlite::types::{Value, ValueRef};
+use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Row, Transaction, params};
 
-use crate::journal::Checksum;
 use crate::model::time::UnixMillis;
+
+use super::cells::Cell;
 
 /// Which table a row is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,8 @@ pub(super) enum Table {
 }
 
 impl Table {
-    const fn name(self) -> &'static str {
+    /// Its name.
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Event => "agent_event",
             Self::Window => "agent_window",
@@ -26,48 +28,32 @@ impl Table {
     }
 }
 
-/// The checksum of columns about to be written.
-pub(super) fn checksum(columns: &[Value]) -> i64 {
-    let sum = columns.iter().fold(Checksum::new(), |sum, value| {
-        add(sum, ValueRef::from(value))
-    });
-    i64::from(sum.finish())
-}
-
-/// Whether the first `count` columns of a row are as they were written; the checksum follows them.
-pub(super) fn is_sound(row: &Row<'_>, count: usize) -> rusqlite::Result<bool> {
-    let mut sum = Checksum::new();
-    for index in 0..count {
-        sum = add(sum, row.get_ref(index)?);
-    }
-    Ok(row.get_ref(count)? == ValueRef::Integer(i64::from(sum.finish())))
-}
-
-fn add(sum: Checksum, value: ValueRef<'_>) -> Checksum {
-    match value {
-        ValueRef::Null => sum.optional_text(None),
-        ValueRef::Integer(value) => sum.integer(value),
-        ValueRef::Text(value) => sum.bytes(value),
-        // We write neither: whatever this is, it does not match.
-        ValueRef::Real(value) => sum.integer(value.to_bits() as i64).text("real"),
-        ValueRef::Blob(value) => sum.bytes(value).text("blob"),
+impl ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Null | Self::Foreign => ToSqlOutput::Owned(Value::Null),
+            Self::Integer(value) => ToSqlOutput::Owned(Value::Integer(*value)),
+            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Self::Instant(at) => ToSqlOutput::Owned(Value::Text(at.to_string())),
+        })
     }
 }
 
-/// What a bad row says, for whoever looks into it.
-pub(super) fn describe(row: &Row<'_>, count: usize) -> rusqlite::Result<String> {
-    let mut columns = Vec::with_capacity(count + 1);
-    for index in 0..=count {
-        columns.push(match row.get_ref(index)? {
-            ValueRef::Null => serde_json::Value::Null,
-            ValueRef::Integer(value) => value.into(),
-            ValueRef::Real(value) => value.into(),
-            ValueRef::Text(value) | ValueRef::Blob(value) => {
-                String::from_utf8_lossy(value).into_owned().into()
-            }
-        });
-    }
-    Ok(serde_json::Value::Array(columns).to_string())
+/// The first `count` columns of a row.
+pub(super) fn cells<'r>(row: &'r Row<'_>, count: usize) -> rusqlite::Result<Vec<Cell<'r>>> {
+    let cell = |index| {
+        Ok(match row.get_ref(index)? {
+            ValueRef::Null => Cell::Null,
+            ValueRef::Integer(value) => Cell::Integer(value),
+            // As it stands: what was written is looked for, not made.
+            ValueRef::Text(text) => match std::str::from_utf8(text) {
+                Ok(text) => Cell::Text(text.into()),
+                Err(_) => Cell::Foreign,
+            },
+            ValueRef::Real(_) | ValueRef::Blob(_) => Cell::Foreign,
+        })
+    };
+    (0..count).map(cell).collect()
 }
 
 /// Moves a bad row to `quarantined_row`.
@@ -86,11 +72,6 @@ pub(super) fn quarantine(
     };
     transaction.prepare_cached(delete)?.execute([rowid])?;
     Ok(())
-}
-
-/// An instant as a text column.
-pub(super) fn stamp(at: UnixMillis) -> Value {
-    Value::Text(at.to_string())
 }
 
 /// An instant from a text column; `None` if it is none.

@@ -12,10 +12,11 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::SystemClock;
 use crate::journal::{JournalError, JournalHandle, JournalStatus};
-use crate::model::time::Millis;
+use crate::model::time::{Millis, Monotonic};
 
+use super::error::StoreError;
 use super::handle::StoreHandle;
-use super::sqlite::{CommitReport, StoreError};
+use super::report::CommitReport;
 
 /// First wait after an error; doubles with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
@@ -93,7 +94,13 @@ pub async fn consume(
         if drain_until.is_some_and(|until| clock.now().mono >= until) {
             return Ok(());
         }
-        match consumer.step(&mut observer).await {
+        // A server that does not answer must not hold up the end; what it was asked, it is asked
+        // again at the next start.
+        let done = tokio::select! {
+            done = consumer.step(&mut observer) => done,
+            () = overdue(&mut stop, clock, drain_until) => return Ok(()),
+        };
+        match done {
             Ok(true) => backoff = BACKOFF_FIRST,
             Ok(false) if drain_until.is_some() => return Ok(()),
             Ok(false) => {
@@ -178,6 +185,17 @@ fn of_store(error: StoreError) -> Failure {
 
 fn is_stopped(stop: &watch::Receiver<bool>) -> bool {
     *stop.borrow() || stop.has_changed().is_err()
+}
+
+/// Ends when we have drained long enough: `until`, if we were told to stop already.
+async fn overdue(stop: &mut watch::Receiver<bool>, clock: SystemClock, until: Option<Monotonic>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(clock.instant(until)).await,
+        None => {
+            stopped(stop).await;
+            tokio::time::sleep(DRAIN_MAX.to_duration()).await;
+        }
+    }
 }
 
 /// Ends when `stop` is true or its sender is gone.

@@ -6,11 +6,12 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::model::ids::UserId;
 use crate::model::state::Presence;
-use crate::model::time::{Millis, UNIX_MILLIS_MAX, UnixMillis};
+use crate::model::time::{Millis, UnixMillis};
 use crate::window::{AgentFacts, Confirmation};
 
 use super::columns::instant;
 use super::event_rows;
+use super::touch::changed;
 
 /// Loads what lies in `[from, to]`, the nearest event and presence on either side, and all of the
 /// roster: enough to compute anything within, however long the agent's history.
@@ -23,9 +24,6 @@ pub(super) fn load(
     bad: &mut u64,
 ) -> rusqlite::Result<AgentFacts> {
     let user = user.as_str();
-    // Instants in the table lie between 1970 and 9999, and only such compare as text.
-    let clamp = |at: UnixMillis| UnixMillis(at.0.clamp(0, UNIX_MILLIS_MAX));
-    let (from, to) = (clamp(from), clamp(to));
     let (before, after) = event_rows::neighbours(transaction, org, user, from, to)?;
     let (first, last) = (before.unwrap_or(from), after.unwrap_or(to));
     let events = event_rows::load(transaction, org, user, first, last, bad)?;
@@ -150,14 +148,4 @@ pub(super) fn write_changed(
             .execute(params![org, user, until.0])?;
     }
     Ok(())
-}
-
-fn changed<'m, V: PartialEq>(
-    before: &'m BTreeMap<UnixMillis, V>,
-    after: &'m BTreeMap<UnixMillis, V>,
-) -> impl Iterator<Item = (UnixMillis, &'m V)> {
-    after
-        .iter()
-        .filter(|(at, value)| before.get(at) != Some(value))
-        .map(|(&at, value)| (at, value))
 }

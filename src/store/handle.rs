@@ -7,13 +7,26 @@ use crate::journal::Worker;
 use crate::model::event::JournalRecord;
 use crate::model::time::UnixMillis;
 
+use super::error::StoreError;
+use super::postgres::{PostgresError, PostgresStore};
 use super::prune::PruneReport;
-use super::sqlite::{CommitReport, SqliteStore, StoreError};
+use super::remote_write::DeadSamples;
+use super::report::CommitReport;
+use super::sqlite::SqliteStore;
 
 /// A handle to the store; clones share it. Every call fails if the store's thread has ended.
 #[derive(Debug, Clone)]
 pub struct StoreHandle {
-    worker: Worker<SqliteStore>,
+    engine: Engine,
+}
+
+/// Where rows are kept. Whoever holds a handle need not know.
+#[derive(Debug, Clone)]
+enum Engine {
+    /// A file, owned by a thread.
+    Sqlite(Worker<SqliteStore>),
+    /// A server, which is waited for on the reactor.
+    Postgres(PostgresStore),
 }
 
 /// The store as gauges show it.
@@ -35,10 +48,17 @@ impl StoreHandle {
     /// If the system gives no thread.
     pub fn spawn(store: SqliteStore) -> io::Result<(Self, JoinHandle<()>)> {
         let (worker, thread) = Worker::spawn("store", store)?;
-        Ok((Self { worker }, thread))
+        let engine = Engine::Sqlite(worker);
+        Ok((Self { engine }, thread))
     }
 
-    /// [`SqliteStore::commit`].
+    /// A handle to a store in PostgreSQL, which needs no thread.
+    pub fn postgres(store: PostgresStore) -> Self {
+        let engine = Engine::Postgres(store);
+        Self { engine }
+    }
+
+    /// [`SqliteStore::commit`], or [`PostgresStore::commit`].
     ///
     /// # Errors
     /// As there.
@@ -46,10 +66,13 @@ impl StoreHandle {
         &self,
         batch: Vec<(u64, JournalRecord)>,
     ) -> Result<CommitReport, StoreError> {
-        self.run(move |store| store.commit(&batch)).await
+        match &self.engine {
+            Engine::Sqlite(worker) => run(worker, move |store| store.commit(&batch)).await,
+            Engine::Postgres(store) => store.commit(&batch).await.map_err(during("commit to")),
+        }
     }
 
-    /// [`SqliteStore::prune`], until there is nothing more to forget.
+    /// [`SqliteStore::prune`], or [`PostgresStore::prune`], until there is nothing more to forget.
     ///
     /// # Errors
     /// As there.
@@ -57,7 +80,10 @@ impl StoreHandle {
         let mut all = PruneReport::default();
         loop {
             // Step by step, so that commits get their turn in between.
-            let step = self.run(move |store| store.prune(before)).await?;
+            let step = match &self.engine {
+                Engine::Sqlite(worker) => run(worker, move |store| store.prune(before)).await,
+                Engine::Postgres(store) => store.prune(before).await.map_err(during("prune")),
+            }?;
             all.events += step.events;
             all.windows += step.windows;
             if !step.more {
@@ -66,25 +92,55 @@ impl StoreHandle {
         }
     }
 
+    /// The end of the last window that remote write has sent; `None` before the first.
+    ///
+    /// # Errors
+    /// If SQLite or PostgreSQL refuses.
+    pub async fn sent_until(&self) -> Result<Option<UnixMillis>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(worker) => run(worker, |store| store.sent_until()).await,
+            Engine::Postgres(store) => store.sent_until().await.map_err(during("read")),
+        }
+    }
+
+    /// Notes how far remote write has come, with what it was refused.
+    ///
+    /// # Errors
+    /// If SQLite or PostgreSQL refuses.
+    pub async fn note_sent(
+        &self,
+        until: UnixMillis,
+        dead: Vec<DeadSamples>,
+    ) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(worker) => run(worker, move |store| store.note_sent(until, &dead)).await,
+            Engine::Postgres(store) => {
+                let noted = store.note_sent(until, &dead).await;
+                noted.map_err(during("note in"))
+            }
+        }
+    }
+
     /// How far the store is, and how large.
     ///
     /// # Errors
-    /// If SQLite refuses.
+    /// If SQLite or PostgreSQL refuses.
     pub async fn status(&self) -> Result<StoreStatus, StoreError> {
-        self.run(|store| {
-            Ok(StoreStatus {
-                cursor: store.cursor()?,
-                window_closed_until: store.window_closed_until()?,
-                size_bytes: store.size_bytes(),
-            })
-        })
-        .await
+        match &self.engine {
+            Engine::Sqlite(worker) => run(worker, SqliteStore::status).await,
+            Engine::Postgres(store) => store.status().await.map_err(during("read")),
+        }
     }
+}
 
-    async fn run<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut SqliteStore) -> Result<R, StoreError> + Send + 'static,
-    ) -> Result<R, StoreError> {
-        self.worker.call(work).await.map_err(StoreError::Gone)?
-    }
+/// Puts `operation` on an error of PostgreSQL.
+fn during(operation: &'static str) -> impl Fn(PostgresError) -> StoreError {
+    move |source| StoreError::Postgres { operation, source }
+}
+
+async fn run<R: Send + 'static>(
+    worker: &Worker<SqliteStore>,
+    work: impl FnOnce(&mut SqliteStore) -> Result<R, StoreError> + Send + 'static,
+) -> Result<R, StoreError> {
+    worker.call(work).await.map_err(StoreError::Gone)?
 }

@@ -4,29 +4,45 @@
 //! position, so that a record counts once however often it comes. Decides nothing about figures:
 //! that is the window function's.
 
+mod cells;
 mod columns;
 mod consumer;
 #[cfg(test)]
 mod consumer_tests;
+mod cursor;
+mod error;
+mod event_row;
 mod event_rows;
 mod fact_rows;
 mod handle;
+mod postgres;
 mod prune;
 mod reader;
+mod remote_write;
+mod report;
 mod schema;
+mod sent;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 mod touch;
 #[cfg(test)]
 mod trouble_tests;
+mod window_row;
 mod window_rows;
 
 pub use consumer::{ConsumeError, ConsumerObserver, Fetched, consume};
+pub use cursor::PAGE_ROWS_MAX;
+pub use error::StoreError;
 pub use handle::{StoreHandle, StoreStatus};
+pub use postgres::{PostgresError, PostgresReader, PostgresStore};
 pub use prune::PruneReport;
-pub use reader::{PAGE_ROWS_MAX, SqliteReader};
-pub use sqlite::{CommitReport, SqliteStore, StoreError, StoreSettings};
+pub use reader::SqliteReader;
+pub use remote_write::{
+    DeadSamples, REMOTE_WRITE_METRICS, RemoteWrite, RemoteWriteError, RemoteWriteObserver,
+};
+pub use report::{CommitReport, StoreSettings};
+pub use sqlite::SqliteStore;
 
 use crate::model::ids::UserId;
 use crate::model::time::UnixMillis;

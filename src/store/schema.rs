@@ -10,7 +10,7 @@ use crate::journal::Database;
 /// The store's file and its migrations.
 pub(super) const DATABASE: Database = Database {
     file: "store.db",
-    migrations: &[SCHEMA_1],
+    migrations: &[SCHEMA_1, SCHEMA_2],
 };
 
 const SCHEMA_1: &str = "
@@ -111,5 +111,22 @@ CREATE TABLE quarantined_row (
     id INTEGER PRIMARY KEY,
     origin TEXT NOT NULL,
     content TEXT NOT NULL
+) STRICT;
+";
+
+/// How far remote write has come (milliseconds since the epoch), and what was refused for good.
+const SCHEMA_2: &str = "
+CREATE TABLE remote_write (
+    org TEXT PRIMARY KEY,
+    sent_until INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE remote_write_dead (
+    id INTEGER PRIMARY KEY,
+    org TEXT NOT NULL,
+    window_end INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    body BLOB NOT NULL
 ) STRICT;
 ";

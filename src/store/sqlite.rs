@@ -6,35 +6,24 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use crate::journal::{self, DataDir, DatabaseError, OpenReport};
+use crate::journal::{self, DataDir, OpenReport};
 use crate::model::event::JournalRecord;
 use crate::model::ids::UserId;
 use crate::model::time::UnixMillis;
-use crate::model::window::WindowSpec;
-use crate::window::RowRules;
 
+use super::error::StoreError;
+use super::handle::StoreStatus;
 use super::prune::{self, PruneReport};
 use super::reader::SqliteReader;
+use super::remote_write::DeadSamples;
+use super::report::{CommitReport, StoreSettings, Suspects, lock};
 use super::schema::DATABASE;
-use super::touch::{self, Commit, TouchedAgents};
-
-/// What the configuration says about the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreSettings {
-    /// The organisation's name, part of every key.
-    pub org: String,
-    /// Length and step of windows.
-    pub window: WindowSpec,
-    /// What rows are made by.
-    pub rules: RowRules,
-}
-
-/// Rows that a reader found damaged and the writer should make again.
-pub(super) type Suspects = Arc<Mutex<BTreeSet<(UserId, UnixMillis)>>>;
+use super::touch::{self, Touched, TouchedAgents, needed, recompute};
+use super::{event_rows, fact_rows, sent, window_rows};
 
 /// The store, owned by one thread.
 #[derive(Debug)]
@@ -43,55 +32,6 @@ pub struct SqliteStore {
     settings: StoreSettings,
     dir: PathBuf,
     suspects: Suspects,
-}
-
-/// What a commit did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CommitReport {
-    /// Events that were new.
-    pub stored: u64,
-    /// Events that said nothing new.
-    pub duplicate: u64,
-    /// Events that replaced what was held: a correction, or the same on better authority.
-    pub corrected: u64,
-    /// Records that contradicted one of the same identity and revision; the higher rank holds.
-    pub conflicts: u64,
-    /// Records whose numbers were committed before.
-    pub skipped: u64,
-    /// Window rows that were new.
-    pub written: u64,
-    /// Window rows whose figures or quality changed.
-    pub revised: u64,
-    /// Window rows that should no longer exist.
-    pub deleted: u64,
-    /// Of the rows written or revised, those flagged volatile.
-    pub volatile_rows: u64,
-    /// Records refused, as a whole or in part, and kept as dead letters.
-    pub dead: u64,
-    /// Damaged rows set aside.
-    pub quarantined: u64,
-    /// Every window that ends at or before this is closed for every agent of the roster.
-    pub window_closed_until: Option<UnixMillis>,
-}
-
-/// Why the store did not do it. Nothing of the call has happened.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The file cannot be used.
-    #[error("cannot open the store")]
-    Open(#[source] DatabaseError),
-    /// SQLite refused.
-    #[error("cannot {operation} the store")]
-    Database {
-        /// What we were doing.
-        operation: &'static str,
-        /// What SQLite said.
-        #[source]
-        source: rusqlite::Error,
-    },
-    /// The thread that owns the store has ended.
-    #[error("the store cannot be reached")]
-    Gone(#[source] journal::WorkerGone),
 }
 
 /// Puts `operation` on an SQLite error.
@@ -174,13 +114,15 @@ impl SqliteStore {
         for (user, start) in suspects {
             touch::suspect(&mut agents, user, *start);
         }
-        let commit = Commit {
-            transaction: &transaction,
-            settings: &self.settings,
-            pruned_until,
-        };
         for (user, touched) in agents {
-            commit.take(&user, touched, &mut report)?;
+            take(
+                &transaction,
+                &self.settings,
+                pruned_until,
+                &user,
+                touched,
+                &mut report,
+            )?;
         }
         set_progress(&transaction, org, last, pruned_until)?;
         report.window_closed_until = closed_for_all(&transaction, &self.settings)?;
@@ -227,6 +169,36 @@ impl SqliteStore {
         run(self).map_err(during("prune"))
     }
 
+    /// How far it is, and how large.
+    pub(super) fn status(&mut self) -> Result<StoreStatus, StoreError> {
+        Ok(StoreStatus {
+            cursor: self.cursor()?,
+            window_closed_until: self.window_closed_until()?,
+            size_bytes: self.size_bytes(),
+        })
+    }
+
+    /// The end of the last window that remote write has sent; `None` before the first.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn sent_until(&self) -> Result<Option<UnixMillis>, StoreError> {
+        sent::until(&self.connection, &self.settings.org).map_err(during("read"))
+    }
+
+    /// Notes how far remote write has come, with what it was refused.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn note_sent(&mut self, until: UnixMillis, dead: &[DeadSamples]) -> Result<(), StoreError> {
+        let run = |store: &mut Self| {
+            let transaction = journal::begin(&mut store.connection)?;
+            sent::note(&transaction, &store.settings.org, until, dead)?;
+            transaction.commit()
+        };
+        run(self).map_err(during("note in"))
+    }
+
     /// Bytes on disk, the write-ahead log included.
     pub fn size_bytes(&self) -> u64 {
         journal::size_bytes(&self.dir, DATABASE.file)
@@ -239,11 +211,40 @@ impl SqliteStore {
     }
 }
 
-/// A set of suspects is whole even if a thread died while it held the lock.
-pub(super) fn lock(
-    suspects: &Suspects,
-) -> std::sync::MutexGuard<'_, BTreeSet<(UserId, UnixMillis)>> {
-    suspects.lock().unwrap_or_else(PoisonError::into_inner)
+/// Takes what a batch says of one agent.
+fn take(
+    transaction: &Transaction<'_>,
+    settings: &StoreSettings,
+    pruned_until: UnixMillis,
+    user: &UserId,
+    touched: Touched<'_>,
+    report: &mut CommitReport,
+) -> rusqlite::Result<()> {
+    let (org, spec) = (settings.org.as_str(), settings.window);
+    let (from, to) = touched.reach();
+    let before = fact_rows::load(transaction, org, user, from, to, &mut report.quarantined)?;
+    let applied = touched.apply(settings, pruned_until, before, report);
+    for event in &applied.events {
+        event_rows::write(transaction, event)?;
+    }
+    fact_rows::write_changed(transaction, org, user, &applied.before, &applied.after)?;
+    for group in applied.groups {
+        let (Some((from, to)), Some((&first, &last))) =
+            (needed(settings, &group), group.first().zip(group.last()))
+        else {
+            continue;
+        };
+        let bad = &mut report.quarantined;
+        let facts = fact_rows::load(transaction, org, user, from, to, bad)?;
+        let kept = window_rows::load(transaction, org, user, spec, (first, last), bad)?;
+        for (start, kept) in recompute(settings, &facts, &kept, &group, report) {
+            match kept {
+                Some(kept) => window_rows::write(transaction, org, user, spec, start, &kept)?,
+                None => window_rows::delete(transaction, org, user, spec, start)?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// (cursor, pruned_until)

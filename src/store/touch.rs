@@ -1,23 +1,24 @@
 //! What a batch says of one agent, and what it does to the agent's facts and rows.
 //!
-//! Runs inside the transaction of a commit. Loads only the facts around what the records name,
-//! and recomputes only the closed windows whose rows they can have changed.
+//! The same for every engine, and pure: an engine loads the facts around what the records name,
+//! asks what changes, writes that, loads the facts around the windows that it was told, and asks
+//! again what their rows are now. Only the closed windows that the records can have changed are
+//! looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::Transaction;
-
 use crate::model::event::{Event, JournalRecord, Mark, PresenceChange, RosterSpan};
 use crate::model::ids::UserId;
-use crate::model::time::{Millis, UnixMillis};
+use crate::model::time::{Millis, UNIX_MILLIS_MAX, UnixMillis};
 use crate::window::{
     AgentFacts, Change, EventFact, Refusal, closing, dirty, refuse_event, refuse_mark,
     refuse_presence, refuse_roster, row,
 };
 
-use super::sqlite::{CommitReport, StoreSettings};
-use super::window_rows::Kept;
-use super::{event_rows, fact_rows, window_rows};
+use super::cells::Cell;
+use super::event_row::event_cells;
+use super::report::{CommitReport, StoreSettings};
+use super::window_row::Kept;
 
 /// Windows whose starts lie no further apart are computed from one load of facts.
 const GROUP_GAP_MAX: Millis = Millis::from_secs(3_600);
@@ -75,184 +76,52 @@ fn of<'a, 'b>(agents: &'a mut TouchedAgents<'b>, user: &UserId) -> &'a mut Touch
     agents.entry(user.clone()).or_default()
 }
 
-/// One commit's transaction, and what it is told.
-pub(super) struct Commit<'c> {
-    pub(super) transaction: &'c Transaction<'c>,
-    pub(super) settings: &'c StoreSettings,
-    /// Rows of windows that start before this are gone for good.
-    pub(super) pruned_until: UnixMillis,
+/// What an event may replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Whatever has its key.
+    Anything,
+    /// Only one that leads to the same figures and ranks lower in an arbitrary but fixed order: so
+    /// the table does not depend on which came first.
+    LesserTwin,
 }
 
-impl Commit<'_> {
-    /// Takes what a batch says of one agent.
-    pub(super) fn take(
-        &self,
-        user: &UserId,
-        touched: Touched<'_>,
-        report: &mut CommitReport,
-    ) -> rusqlite::Result<()> {
-        let (from, to) = touched.reach();
-        let before = self.load(user, from, to, report)?;
-        let mut after = before.clone();
-        self.apply_events(&touched.events, &mut after, report)?;
-        for mark in touched.marks {
-            after.apply_mark(mark);
-        }
-        for span in touched.roster {
-            after.apply_roster(span);
-        }
-        for change in touched.presence {
-            if after.apply_presence(change) == Change::ConflictLost {
-                report.conflicts += 1;
-            }
-        }
-        let org = self.settings.org.as_str();
-        fact_rows::write_changed(self.transaction, org, user, &before, &after)?;
-        let mut windows = touched.damaged;
-        windows.extend(self.windows(&before, &after));
-        windows.retain(|&start| start >= self.pruned_until);
-        self.recompute(user, windows, report)
-    }
+/// An event to write.
+#[derive(Debug)]
+pub(super) struct EventWrite<'b> {
+    /// The row.
+    pub(super) cells: Vec<Cell<'b>>,
+    /// What it may replace.
+    pub(super) over: Over,
+}
 
-    fn load(
-        &self,
-        user: &UserId,
-        from: UnixMillis,
-        to: UnixMillis,
-        report: &mut CommitReport,
-    ) -> rusqlite::Result<AgentFacts> {
-        let org = self.settings.org.as_str();
-        fact_rows::load(
-            self.transaction,
-            org,
-            user,
-            from,
-            to,
-            &mut report.quarantined,
-        )
-    }
-
-    fn apply_events(
-        &self,
-        events: &[&Event],
-        facts: &mut AgentFacts,
-        report: &mut CommitReport,
-    ) -> rusqlite::Result<()> {
-        let org = self.settings.org.as_str();
-        for event in events {
-            let change = facts.apply_event(event);
-            if change.is_change() {
-                event_rows::write(self.transaction, org, event)?;
-            } else if facts.events.get(&event.state_entered_timestamp)
-                == Some(&EventFact::of(event))
-            {
-                event_rows::write_twin(self.transaction, org, event)?;
-            }
-            match change {
-                Change::New => report.stored += 1,
-                Change::Replaced => report.corrected += 1,
-                Change::ConflictWon | Change::ConflictLost => report.conflicts += 1,
-                Change::None => report.duplicate += 1,
-            }
-        }
-        Ok(())
-    }
-
-    /// Windows that close now, and closed ones whose rows may be others now.
-    fn windows(&self, before: &AgentFacts, after: &AgentFacts) -> BTreeSet<UnixMillis> {
-        let StoreSettings { window, rules, .. } = self.settings;
-        let mut windows = BTreeSet::new();
-        if let Some(until) = before.closed_until {
-            windows = dirty(before, after, *window, rules, until);
-        }
-        if let Some(until) = after
-            .closed_until
-            .filter(|_| before.closed_until != after.closed_until)
-        {
-            windows.extend(closing(after, before.closed_until, until, *window));
-        }
-        windows
-    }
-
-    fn recompute(
-        &self,
-        user: &UserId,
-        windows: BTreeSet<UnixMillis>,
-        report: &mut CommitReport,
-    ) -> rusqlite::Result<()> {
-        let spec = self.settings.window;
-        let margin = self.settings.rules.volatile_within;
-        let org = self.settings.org.as_str();
-        for group in groups(windows) {
-            let (Some(&first), Some(&last)) = (group.first(), group.last()) else {
-                continue;
-            };
-            let facts = self.load(user, first - margin, last + spec.length + margin, report)?;
-            let bad = &mut report.quarantined;
-            let kept = window_rows::load(self.transaction, org, user, spec, (first, last), bad)?;
-            for start in group {
-                let closed = facts
-                    .closed_until
-                    .is_some_and(|until| start + spec.length <= until);
-                let row = closed
-                    .then(|| row(&facts, spec, start, &self.settings.rules))
-                    .flatten();
-                self.keep(user, start, kept.get(&start), row, report)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes, revises, deletes or leaves one row.
-    fn keep(
-        &self,
-        user: &UserId,
-        start: UnixMillis,
-        held: Option<&Kept>,
-        row: Option<crate::window::Row>,
-        report: &mut CommitReport,
-    ) -> rusqlite::Result<()> {
-        let (org, spec) = (self.settings.org.as_str(), self.settings.window);
-        let Some(row) = row else {
-            if held.is_some() {
-                window_rows::delete(self.transaction, org, user, spec, start)?;
-                report.deleted += 1;
-            }
-            return Ok(());
-        };
-        let revision = match held {
-            None => {
-                report.written += 1;
-                1
-            }
-            Some(held)
-                if held.row.quality(0) != row.quality(0) || held.row.metrics != row.metrics =>
-            {
-                report.revised += 1;
-                held.revision.saturating_add(1)
-            }
-            // Only which event told last, or when: not a figure, so not a revision.
-            Some(held) if held.row != row => held.revision,
-            Some(_) => return Ok(()),
-        };
-        if row.volatile && held.is_none_or(|held| held.revision != revision) {
-            report.volatile_rows += 1;
-        }
-        window_rows::write(
-            self.transaction,
-            org,
-            user,
-            spec,
-            start,
-            &Kept { row, revision },
-        )
+impl EventWrite<'_> {
+    /// Its place in the order of twins: the checksum.
+    pub(super) fn rank(&self) -> i64 {
+        self.cells.last().and_then(Cell::as_integer).unwrap_or(0)
     }
 }
 
-impl Touched<'_> {
+/// What a batch made of an agent's facts.
+#[derive(Debug)]
+pub(super) struct Applied<'b> {
+    /// The facts as they were loaded.
+    pub(super) before: AgentFacts,
+    /// And with the batch; whatever of it is not in `before` is to be written.
+    pub(super) after: AgentFacts,
+    /// Events to write, at most one a key.
+    pub(super) events: Vec<EventWrite<'b>>,
+    /// Starts of windows whose rows may be others now, in groups that lie close together.
+    pub(super) groups: Vec<Vec<UnixMillis>>,
+}
+
+/// A row that is another now; `None`: it should not be.
+pub(super) type RowChange = (UnixMillis, Option<Kept>);
+
+impl<'b> Touched<'b> {
     /// From before the first instant that the records name to the last, so that a load of it
     /// holds the neighbours of each.
-    fn reach(&self) -> (UnixMillis, UnixMillis) {
+    pub(super) fn reach(&self) -> (UnixMillis, UnixMillis) {
         let events = self
             .events
             .iter()
@@ -262,8 +131,179 @@ impl Touched<'_> {
         let instants = || events.clone().chain(marks.clone()).chain(presence.clone());
         let first = instants().min().unwrap_or_default();
         let last = instants().max().unwrap_or_default();
-        (first - Millis(1), last)
+        storable(first - Millis(1), last)
     }
+
+    /// Takes the records into the facts that were loaded for [`Touched::reach`]. Windows that
+    /// start before `pruned_until` are gone for good.
+    pub(super) fn apply(
+        self,
+        settings: &'b StoreSettings,
+        pruned_until: UnixMillis,
+        before: AgentFacts,
+        report: &mut CommitReport,
+    ) -> Applied<'b> {
+        let mut after = before.clone();
+        let events = apply_events(&settings.org, &self.events, &mut after, report);
+        for mark in self.marks {
+            after.apply_mark(mark);
+        }
+        for span in self.roster {
+            after.apply_roster(span);
+        }
+        for change in self.presence {
+            if after.apply_presence(change) == Change::ConflictLost {
+                report.conflicts += 1;
+            }
+        }
+        let mut windows = self.damaged;
+        windows.extend(changed_windows(settings, &before, &after));
+        windows.retain(|&start| start >= pruned_until);
+        Applied {
+            before,
+            after,
+            events,
+            groups: groups(windows),
+        }
+    }
+}
+
+fn apply_events<'b>(
+    org: &'b str,
+    events: &[&'b Event],
+    facts: &mut AgentFacts,
+    report: &mut CommitReport,
+) -> Vec<EventWrite<'b>> {
+    let mut writes: BTreeMap<UnixMillis, EventWrite<'b>> = BTreeMap::new();
+    for event in events {
+        let at = event.state_entered_timestamp;
+        let change = facts.apply_event(event);
+        if change.is_change() {
+            let write = EventWrite {
+                cells: event_cells(org, event),
+                over: Over::Anything,
+            };
+            writes.insert(at, write);
+        } else if facts.events.get(&at) == Some(&EventFact::of(event)) {
+            let twin = EventWrite {
+                cells: event_cells(org, event),
+                over: Over::LesserTwin,
+            };
+            match writes.get_mut(&at) {
+                None => {
+                    writes.insert(at, twin);
+                }
+                Some(held) if held.rank() < twin.rank() => held.cells = twin.cells,
+                Some(_) => {}
+            }
+        }
+        match change {
+            Change::New => report.stored += 1,
+            Change::Replaced => report.corrected += 1,
+            Change::ConflictWon | Change::ConflictLost => report.conflicts += 1,
+            Change::None => report.duplicate += 1,
+        }
+    }
+    writes.into_values().collect()
+}
+
+/// Windows that close now, and closed ones whose rows may be others now.
+fn changed_windows(
+    settings: &StoreSettings,
+    before: &AgentFacts,
+    after: &AgentFacts,
+) -> BTreeSet<UnixMillis> {
+    let StoreSettings { window, rules, .. } = settings;
+    let mut windows = BTreeSet::new();
+    if let Some(until) = before.closed_until {
+        windows = dirty(before, after, *window, rules, until);
+    }
+    if let Some(until) = after
+        .closed_until
+        .filter(|_| before.closed_until != after.closed_until)
+    {
+        windows.extend(closing(after, before.closed_until, until, *window));
+    }
+    windows
+}
+
+/// The instants between which facts are needed for a group of windows; `None` if it is empty.
+pub(super) fn needed(
+    settings: &StoreSettings,
+    group: &[UnixMillis],
+) -> Option<(UnixMillis, UnixMillis)> {
+    let margin = settings.rules.volatile_within;
+    let (&first, &last) = (group.first()?, group.last()?);
+    Some(storable(
+        first - margin,
+        last + settings.window.length + margin,
+    ))
+}
+
+/// What changes of the rows of a group, given the facts that it needs and the rows that are kept.
+pub(super) fn recompute(
+    settings: &StoreSettings,
+    facts: &AgentFacts,
+    kept: &BTreeMap<UnixMillis, Kept>,
+    group: &[UnixMillis],
+    report: &mut CommitReport,
+) -> Vec<RowChange> {
+    let spec = settings.window;
+    let change = |&start: &UnixMillis| {
+        let closed = facts
+            .closed_until
+            .is_some_and(|until| start + spec.length <= until);
+        let row = closed
+            .then(|| row(facts, spec, start, &settings.rules))
+            .flatten();
+        match (row, kept.get(&start)) {
+            (Some(row), held) => keep(held, row, report).map(|kept| (start, Some(kept))),
+            (None, Some(_)) => {
+                report.deleted += 1;
+                Some((start, None))
+            }
+            (None, None) => None,
+        }
+    };
+    group.iter().filter_map(change).collect()
+}
+
+/// A row as it is to be written; `None`: it is kept as it is.
+fn keep(held: Option<&Kept>, row: crate::window::Row, report: &mut CommitReport) -> Option<Kept> {
+    let revision = match held {
+        None => {
+            report.written += 1;
+            1
+        }
+        Some(held) if held.row.quality(0) != row.quality(0) || held.row.metrics != row.metrics => {
+            report.revised += 1;
+            held.revision.saturating_add(1)
+        }
+        // Only which event told last, or when: not a figure, so not a revision.
+        Some(held) if held.row != row => held.revision,
+        Some(_) => return None,
+    };
+    if row.volatile && held.is_none_or(|held| held.revision != revision) {
+        report.volatile_rows += 1;
+    }
+    Some(Kept { row, revision })
+}
+
+/// What of `after` is not in `before`.
+pub(super) fn changed<'m, V: PartialEq>(
+    before: &'m BTreeMap<UnixMillis, V>,
+    after: &'m BTreeMap<UnixMillis, V>,
+) -> impl Iterator<Item = (UnixMillis, &'m V)> {
+    after
+        .iter()
+        .filter(|(at, value)| before.get(at) != Some(value))
+        .map(|(&at, value)| (at, value))
+}
+
+/// Instants in the tables lie between 1970 and 9999, and only such compare as text.
+fn storable(from: UnixMillis, to: UnixMillis) -> (UnixMillis, UnixMillis) {
+    let clamp = |at: UnixMillis| UnixMillis(at.0.clamp(0, UNIX_MILLIS_MAX));
+    (clamp(from), clamp(to))
 }
 
 /// Splits rising starts where they lie far apart.

@@ -289,7 +289,7 @@ pub fn apply(all: &mut BTreeMap<UserId, AgentFacts>, record: &JournalRecord) {
 /// Why a record cannot be taken; the text form is a label value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
-    /// The user id is empty or longer than `USER_ID_MAX`.
+    /// The user id is empty, holds a NUL or is longer than `USER_ID_MAX`.
     UserId,
     /// An instant is outside 1970 to 9999.
     Instant,
@@ -347,7 +347,9 @@ pub fn refuse_presence(change: &PresenceChange) -> Option<Refusal> {
 }
 
 fn refuse(user: &UserId, instants: &[Option<UnixMillis>], tolerance: Millis) -> Option<Refusal> {
-    if user.as_str().is_empty() || user.as_str().len() > USER_ID_MAX {
+    // PostgreSQL holds no NUL, and no platform gives one.
+    let named = !user.as_str().is_empty() && !user.as_str().contains('\0');
+    if !named || user.as_str().len() > USER_ID_MAX {
         return Some(Refusal::UserId);
     }
     let sound = |at: &UnixMillis| (0..=UNIX_MILLIS_MAX).contains(&at.0);

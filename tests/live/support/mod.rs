@@ -2,6 +2,8 @@
 
 pub(crate) mod audit; //        rows against the truth
 mod audit_tests; //             the audit notices what it is there for
+#[allow(dead_code, reason = "shared with the tests of the store")]
+pub(crate) mod cluster; //      a PostgreSQL of its own
 pub(crate) mod counters; //     time counters against the truth
 pub(crate) mod exporter; //     the exporter under test
 pub(crate) mod http; //         a client without opinions

@@ -1,0 +1,347 @@
+//! Facts of many agents at once: loaded in one round trip, and what changed of them as a few
+//! statements.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::{Error, Row};
+
+use crate::model::state::Presence;
+use crate::model::time::{Millis, UnixMillis};
+use crate::window::{AgentFacts, Confirmation};
+
+use super::super::cells::{Cell, describe};
+use super::super::columns::Table;
+use super::super::event_row::event_fact;
+use super::super::report::StoreSettings;
+use super::super::touch::{Applied, Over, RowChange, changed};
+use super::super::window_row::{Kept, window_cells, window_kept};
+use super::link::Live;
+use super::schema::{EVENT_COLUMNS, WINDOW_COLUMNS};
+use super::statements::{Change, Query};
+use super::values::{Param, Stamp, arrays, cells};
+use crate::model::ids::UserId;
+
+/// Agents, and between which instants their facts are wanted.
+#[derive(Debug, Default)]
+pub(super) struct Spans<'u> {
+    users: Vec<&'u str>,
+    from: Vec<Stamp>,
+    to: Vec<Stamp>,
+}
+
+impl<'u> Spans<'u> {
+    /// Of these, in order; each is numbered by its place.
+    pub(super) fn of(agents: impl Iterator<Item = (&'u UserId, (UnixMillis, UnixMillis))>) -> Self {
+        let mut spans = Self::default();
+        for (user, (from, to)) in agents {
+            spans.users.push(user.as_str());
+            spans.from.push(Stamp(from));
+            spans.to.push(Stamp(to));
+        }
+        spans
+    }
+}
+
+/// A row that is not as it was written.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    table: Table,
+    user: String,
+    at: UnixMillis,
+    content: String,
+}
+
+impl Damaged {
+    fn new(table: Table, cells: &[Cell<'_>]) -> Self {
+        let at = match table {
+            Table::Event => 2,
+            Table::Window => 3,
+        };
+        Self {
+            table,
+            user: cells[1].as_text().unwrap_or_default().to_owned(),
+            at: cells[at].as_instant().unwrap_or_default(),
+            content: describe(cells),
+        }
+    }
+}
+
+/// Facts by the number of their span, and the rows that are not as they were written.
+pub(super) type Loaded = (Vec<AgentFacts>, Vec<Damaged>);
+
+/// Loads facts; all on their way at the first poll.
+pub(super) async fn load(live: &Live, org: &str, spans: &Spans<'_>) -> Result<Loaded, Error> {
+    if spans.users.is_empty() {
+        return Ok(Loaded::default());
+    }
+    let millis = |stamps: &[Stamp]| stamps.iter().map(|stamp| stamp.0.0).collect::<Vec<i64>>();
+    let (from, to) = (millis(&spans.from), millis(&spans.to));
+    let (events, confirmations, presence, roster, agents) = tokio::try_join!(
+        biased;
+        live.query(Query::LoadEvents, [&org, &spans.users, &spans.from, &spans.to]),
+        live.query(Query::LoadConfirmations, [&org, &spans.users, &spans.from, &spans.to]),
+        live.query(Query::LoadPresence, [&org, &spans.users, &from, &to]),
+        live.query(Query::LoadRoster, [&org, &spans.users]),
+        live.query(Query::LoadAgents, [&org, &spans.users]),
+    )?;
+    let mut facts = vec![AgentFacts::default(); spans.users.len()];
+    let mut damaged = Vec::new();
+    for row in &events {
+        let cells = cells(row, 1, &EVENT_COLUMNS)?;
+        match event_fact(&cells) {
+            Some((at, fact)) => {
+                of(&mut facts, row)?.events.insert(at, fact);
+            }
+            None => damaged.push(Damaged::new(Table::Event, &cells)),
+        }
+    }
+    for row in &confirmations {
+        let Stamp(at) = row.try_get(1)?;
+        let confirmation = Confirmation {
+            until: UnixMillis(row.try_get(2)?),
+            tolerance: Millis(row.try_get(3)?),
+        };
+        of(&mut facts, row)?.confirmations.insert(at, confirmation);
+    }
+    for row in &presence {
+        let (at, presence) = (
+            UnixMillis(row.try_get(1)?),
+            Presence::parse(row.try_get(2)?),
+        );
+        of(&mut facts, row)?.presence.insert(at, presence);
+    }
+    for row in &roster {
+        let until: Option<i64> = row.try_get(2)?;
+        let from = UnixMillis(row.try_get(1)?);
+        of(&mut facts, row)?
+            .roster
+            .insert(from, until.map(UnixMillis));
+    }
+    for row in &agents {
+        of(&mut facts, row)?.closed_until = Some(UnixMillis(row.try_get(1)?));
+    }
+    Ok((facts, damaged))
+}
+
+/// The facts of the span that a row is of.
+fn of<'f>(facts: &'f mut [AgentFacts], row: &Row) -> Result<&'f mut AgentFacts, Error> {
+    let at = place(row)?;
+    Ok(&mut facts[at])
+}
+
+/// Rows name their span by its number, from 1 on.
+fn place(row: &Row) -> Result<usize, Error> {
+    let ordinal: i64 = row.try_get(0)?;
+    Ok(ordinal as usize - 1)
+}
+
+/// Rows of windows by the number of their span.
+pub(super) async fn load_windows(
+    live: &Live,
+    settings: &StoreSettings,
+    spans: &Spans<'_>,
+) -> Result<(Vec<BTreeMap<UnixMillis, Kept>>, Vec<Damaged>), Error> {
+    let length = settings.window.length.0;
+    let rows = live
+        .query(
+            Query::LoadWindows,
+            [&settings.org, &spans.users, &spans.from, &spans.to, &length],
+        )
+        .await?;
+    let mut kept = vec![BTreeMap::new(); spans.users.len()];
+    let mut damaged = Vec::new();
+    for row in &rows {
+        let cells = cells(row, 1, &WINDOW_COLUMNS)?;
+        match window_kept(&cells) {
+            Some((start, row_kept)) => {
+                kept[place(row)?].insert(start, row_kept);
+            }
+            None => damaged.push(Damaged::new(Table::Window, &cells)),
+        }
+    }
+    Ok((kept, damaged))
+}
+
+/// Sets damaged rows aside.
+pub(super) fn set_aside(settings: &StoreSettings, damaged: Vec<Damaged>) -> Vec<Change<'_>> {
+    if damaged.is_empty() {
+        return Vec::new();
+    }
+    let mut changes = Vec::new();
+    for table in [Table::Event, Table::Window] {
+        let rows = || damaged.iter().filter(move |row| row.table == table);
+        if rows().next().is_none() {
+            continue;
+        }
+        let users: Vec<String> = rows().map(|row| row.user.clone()).collect();
+        let at: Vec<Stamp> = rows().map(|row| Stamp(row.at)).collect();
+        let mut params: Vec<Param<'_>> = vec![Box::new(settings.org.as_str())];
+        let query = match table {
+            Table::Event => Query::DropEvents,
+            Table::Window => {
+                params.push(Box::new(settings.window.length.0));
+                Query::DropWindows
+            }
+        };
+        params.push(Box::new(users));
+        params.push(Box::new(at));
+        changes.push(Change { query, params });
+    }
+    let origins: Vec<&str> = damaged.iter().map(|row| row.table.name()).collect();
+    let contents: Vec<String> = damaged.into_iter().map(|row| row.content).collect();
+    changes.push(Change {
+        query: Query::Quarantine,
+        params: vec![Box::new(origins), Box::new(contents)],
+    });
+    changes
+}
+
+/// Whatever a batch made new of facts, of all agents together.
+pub(super) fn write_changed<'a>(
+    org: &'a str,
+    applied: &'a [(UserId, Applied<'_>)],
+    rows: &'a EventRows<'_>,
+) -> Vec<Change<'a>> {
+    let mut changes = Vec::new();
+    for (query, rows) in [
+        (Query::PutEvents, &rows.anything),
+        (Query::PutTwins, &rows.twins),
+    ] {
+        if !rows.is_empty() {
+            let params = arrays(rows, &EVENT_COLUMNS);
+            changes.push(Change { query, params });
+        }
+    }
+    let (mut users, mut entered, mut until, mut tolerance) = (vec![], vec![], vec![], vec![]);
+    for (user, agent) in applied {
+        for (at, it) in changed(&agent.before.confirmations, &agent.after.confirmations) {
+            users.push(user.as_str());
+            entered.push(Stamp(at));
+            until.push(it.until.0);
+            tolerance.push(it.tolerance.0);
+        }
+    }
+    let columns: [Param<'a>; 3] = [Box::new(entered), Box::new(until), Box::new(tolerance)];
+    push(&mut changes, Query::PutConfirmations, org, users, columns);
+
+    let (mut users, mut from, mut until) = (vec![], vec![], vec![]);
+    for (user, agent) in applied {
+        for (at, it) in changed(&agent.before.roster, &agent.after.roster) {
+            users.push(user.as_str());
+            from.push(at.0);
+            until.push(it.map(|until| until.0));
+        }
+    }
+    let columns: [Param<'a>; 2] = [Box::new(from), Box::new(until)];
+    push(&mut changes, Query::PutRoster, org, users, columns);
+
+    let (mut users, mut at, mut presences) = (vec![], vec![], vec![]);
+    for (user, agent) in applied {
+        for (from, presence) in changed(&agent.before.presence, &agent.after.presence) {
+            users.push(user.as_str());
+            at.push(from.0);
+            presences.push(presence.wire());
+        }
+    }
+    let columns: [Param<'a>; 2] = [Box::new(at), Box::new(presences)];
+    push(&mut changes, Query::PutPresence, org, users, columns);
+
+    let (mut users, mut until) = (vec![], vec![]);
+    for (user, agent) in applied {
+        let closed = agent.after.closed_until;
+        if let Some(closed) = closed.filter(|_| closed != agent.before.closed_until) {
+            users.push(user.as_str());
+            until.push(closed.0);
+        }
+    }
+    let columns: [Param<'a>; 1] = [Box::new(until)];
+    push(&mut changes, Query::PutAgents, org, users, columns);
+    changes
+}
+
+fn push<'a, const N: usize>(
+    changes: &mut Vec<Change<'a>>,
+    query: Query,
+    org: &'a str,
+    users: Vec<&'a str>,
+    columns: [Param<'a>; N],
+) {
+    if users.is_empty() {
+        return;
+    }
+    let mut params: Vec<Param<'a>> = vec![Box::new(org), Box::new(users)];
+    params.extend(columns);
+    changes.push(Change { query, params });
+}
+
+/// Events of a batch by what they may replace.
+#[derive(Debug, Default)]
+pub(super) struct EventRows<'b> {
+    anything: Vec<Vec<Cell<'b>>>,
+    twins: Vec<Vec<Cell<'b>>>,
+}
+
+impl<'b> EventRows<'b> {
+    /// Takes the events of an agent.
+    pub(super) fn take(&mut self, applied: &mut Applied<'b>) {
+        for event in applied.events.drain(..) {
+            match event.over {
+                Over::Anything => self.anything.push(event.cells),
+                Over::LesserTwin => self.twins.push(event.cells),
+            }
+        }
+    }
+}
+
+/// Rows of windows that are others now.
+pub(super) fn write_windows<'a>(
+    settings: &'a StoreSettings,
+    rows: &'a [Vec<Cell<'_>>],
+    gone: &'a [(&'a UserId, UnixMillis)],
+) -> Vec<Change<'a>> {
+    let mut changes = Vec::new();
+    if !rows.is_empty() {
+        changes.push(Change {
+            query: Query::PutWindows,
+            params: arrays(rows, &WINDOW_COLUMNS),
+        });
+    }
+    if !gone.is_empty() {
+        let users: Vec<&str> = gone.iter().map(|(user, _)| user.as_str()).collect();
+        let starts: Vec<Stamp> = gone.iter().map(|(_, start)| Stamp(*start)).collect();
+        changes.push(Change {
+            query: Query::DropWindows,
+            params: vec![
+                Box::new(settings.org.as_str()),
+                Box::new(settings.window.length.0),
+                Box::new(users),
+                Box::new(starts),
+            ],
+        });
+    }
+    changes
+}
+
+/// Sorts what is new of an agent's rows to those to write and those to delete.
+pub(super) fn sort_rows<'a>(
+    settings: &'a StoreSettings,
+    user: &'a UserId,
+    changes: Vec<RowChange>,
+    rows: &mut Vec<Vec<Cell<'a>>>,
+    gone: &mut Vec<(&'a UserId, UnixMillis)>,
+) {
+    for (start, kept) in changes {
+        match kept {
+            Some(kept) => {
+                rows.push(window_cells(
+                    &settings.org,
+                    user,
+                    settings.window,
+                    start,
+                    &kept,
+                ));
+            }
+            None => gone.push((user, start)),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Every statement of the store in PostgreSQL, prepared once a connection.
+//!
+//! Statements take whole batches as arrays: a commit costs three round trips, however many agents
+//! it names.
+
+use std::fmt::Write;
+
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, Statement};
+
+use super::link::Live;
+use super::schema::{EVENT_COLUMNS, WINDOW_COLUMNS};
+use super::values::{Column, Kind, Param};
+
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident => $sql:expr,)*) => {
+        /// A statement.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Query { $($(#[$doc])* $name,)* }
+
+        impl Query {
+            /// Every statement, in order.
+            const ALL: &[Self] = &[$(Self::$name,)*];
+
+            fn sql(self) -> String {
+                match self { $(Self::$name => $sql.into(),)* }
+            }
+        }
+    };
+}
+
+statements! {
+    /// Commits of few agents go side by side …
+    ShareOrg => "SELECT pg_advisory_xact_lock_shared($1::int, $2::int)",
+    /// … those of many, and pruning, alone.
+    HoldOrg => "SELECT pg_advisory_xact_lock($1::int, $2::int)",
+    /// Each agent is written by one at a time; in rising order, so that nobody waits in a circle.
+    HoldAgents => "SELECT count(pg_advisory_xact_lock(key)) FROM unnest($1::bigint[]) AS key",
+    Progress => "SELECT cursor, pruned_until FROM progress WHERE org = $1",
+    SetProgress => "INSERT INTO progress VALUES ($1, $2, $3) ON CONFLICT (org) DO UPDATE \
+        SET cursor = greatest(progress.cursor, EXCLUDED.cursor), \
+            pruned_until = greatest(progress.pruned_until, EXCLUDED.pruned_until)",
+    /// Of an agent that joined later than its windows closed, those before it joined are closed,
+    /// for it has none.
+    ClosedForAll => "SELECT min(greatest(coalesce(agent.closed_until, 0), \
+            roster.from_at - roster.from_at % $2)) \
+        FROM roster LEFT JOIN agent \
+            ON agent.org = roster.org AND agent.user_id = roster.user_id \
+        WHERE roster.org = $1 AND roster.until_at IS NULL",
+    Size => "SELECT coalesce(sum(pg_total_relation_size(parts.relid)), 0)::bigint \
+        FROM unnest(ARRAY['agent_event', 'agent_window', 'agent', 'confirmation', 'roster', \
+            'presence', 'progress', 'dead_letter', 'quarantined_row']) AS named, \
+            LATERAL (SELECT named::regclass AS relid UNION \
+                SELECT relid FROM pg_partition_tree(named::regclass)) AS parts",
+    LoadEvents => format!(
+        "SELECT span.ord, {} FROM {SPANS} {BOUNDS} \
+         CROSS JOIN LATERAL (SELECT * FROM agent_event AS e \
+             WHERE e.org = $1 AND e.user_id = span.user_id \
+               AND e.state_entered_at BETWEEN bound.first_at AND bound.last_at \
+             ORDER BY e.state_entered_at OFFSET 0) AS e",
+        read("e", &EVENT_COLUMNS)
+    ),
+    LoadConfirmations => format!(
+        "SELECT span.ord, c.entered_at, c.confirmed_until, c.tolerance FROM {SPANS} {BOUNDS} \
+         CROSS JOIN LATERAL (SELECT * FROM confirmation AS c \
+             WHERE c.org = $1 AND c.user_id = span.user_id \
+               AND c.entered_at BETWEEN bound.first_at AND bound.last_at OFFSET 0) AS c"
+    ),
+    LoadPresence => "SELECT span.ord, p.at, p.presence \
+        FROM unnest($2::text[], $3::bigint[], $4::bigint[]) \
+            WITH ORDINALITY AS span (user_id, from_at, to_at, ord) \
+        CROSS JOIN LATERAL (SELECT \
+            coalesce((SELECT max(at) FROM presence AS p WHERE p.org = $1 \
+                AND p.user_id = span.user_id AND p.at <= span.from_at), span.from_at) AS first_at, \
+            coalesce((SELECT min(at) FROM presence AS p WHERE p.org = $1 \
+                AND p.user_id = span.user_id AND p.at > span.to_at), span.to_at) AS last_at) \
+            AS bound \
+        CROSS JOIN LATERAL (SELECT * FROM presence AS p \
+            WHERE p.org = $1 AND p.user_id = span.user_id \
+              AND p.at BETWEEN bound.first_at AND bound.last_at OFFSET 0) AS p",
+    LoadRoster => "SELECT span.ord, r.from_at, r.until_at \
+        FROM unnest($2::text[]) WITH ORDINALITY AS span (user_id, ord) \
+        CROSS JOIN LATERAL (SELECT * FROM roster AS r \
+            WHERE r.org = $1 AND r.user_id = span.user_id OFFSET 0) AS r",
+    LoadAgents => "SELECT span.ord, a.closed_until \
+        FROM unnest($2::text[]) WITH ORDINALITY AS span (user_id, ord) \
+        CROSS JOIN LATERAL (SELECT * FROM agent AS a \
+            WHERE a.org = $1 AND a.user_id = span.user_id OFFSET 0) AS a",
+    LoadWindows => format!(
+        "SELECT span.ord, {} FROM {SPANS} \
+         CROSS JOIN LATERAL (SELECT * FROM agent_window AS w \
+             WHERE w.org = $1 AND w.user_id = span.user_id AND w.window_length = $5 \
+               AND w.window_start BETWEEN span.from_at AND span.to_at OFFSET 0) AS w",
+        read("w", &WINDOW_COLUMNS)
+    ),
+    /// In place of whatever has the key.
+    PutEvents => upsert("agent_event", &EVENT_COLUMNS, EVENT_KEY, ""),
+    /// In place of a twin that ranks lower.
+    PutTwins => upsert(
+        "agent_event",
+        &EVENT_COLUMNS,
+        EVENT_KEY,
+        "WHERE EXCLUDED.checksum > agent_event.checksum",
+    ),
+    PutWindows => upsert(
+        "agent_window",
+        &WINDOW_COLUMNS,
+        "org, user_id, window_length, window_start",
+        "",
+    ),
+    DropWindows => "DELETE FROM agent_window AS w \
+        USING unnest($3::text[], $4::timestamptz[]) AS gone (user_id, window_start) \
+        WHERE w.org = $1 AND w.window_length = $2 \
+          AND w.user_id = gone.user_id AND w.window_start = gone.window_start",
+    DropEvents => "DELETE FROM agent_event AS e \
+        USING unnest($2::text[], $3::timestamptz[]) AS gone (user_id, state_entered_at) \
+        WHERE e.org = $1 AND e.user_id = gone.user_id \
+          AND e.state_entered_at = gone.state_entered_at",
+    Quarantine => "INSERT INTO quarantined_row (origin, content) \
+        SELECT * FROM unnest($1::text[], $2::text[])",
+    PutConfirmations => "INSERT INTO confirmation \
+        SELECT $1, * FROM unnest($2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[]) \
+        ON CONFLICT (org, user_id, entered_at) DO UPDATE \
+            SET confirmed_until = EXCLUDED.confirmed_until, tolerance = EXCLUDED.tolerance",
+    PutRoster => "INSERT INTO roster \
+        SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::bigint[]) \
+        ON CONFLICT (org, user_id, from_at) DO UPDATE SET until_at = EXCLUDED.until_at",
+    PutPresence => "INSERT INTO presence \
+        SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::text[]) \
+        ON CONFLICT (org, user_id, at) DO UPDATE SET presence = EXCLUDED.presence",
+    PutAgents => "INSERT INTO agent SELECT $1, * FROM unnest($2::text[], $3::bigint[]) \
+        ON CONFLICT (org, user_id) DO UPDATE SET closed_until = EXCLUDED.closed_until",
+    Bury => "INSERT INTO dead_letter SELECT $1, * \
+        FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[]) ON CONFLICT DO NOTHING",
+    SentUntil => "SELECT sent_until FROM remote_write WHERE org = $1",
+    /// With what was refused on the way, in one statement and so all or nothing.
+    NoteSent => "WITH refused AS (INSERT INTO remote_write_dead \
+            (org, window_end, status, reason, body) \
+            SELECT $1, * FROM unnest($3::timestamptz[], $4::bigint[], $5::text[], $6::bytea[])) \
+        INSERT INTO remote_write VALUES ($1, $2) \
+        ON CONFLICT (org) DO UPDATE SET sent_until = EXCLUDED.sent_until",
+    ReadWindows => format!(
+        "SELECT {} FROM agent_window AS w WHERE w.org = $1 AND w.window_length = $2 \
+         AND w.window_start >= $3 AND w.window_start < $4 \
+         AND (w.window_start, w.user_id) > ($5, $6) \
+         AND ($7::text IS NULL OR w.user_id = $7) \
+         ORDER BY w.window_start, w.user_id LIMIT $8",
+        read("w", &WINDOW_COLUMNS)
+    ),
+}
+
+const EVENT_KEY: &str = "org, user_id, state_entered_at";
+
+/// One row an agent and what is asked of it.
+const SPANS: &str = "unnest($2::text[], $3::timestamptz[], $4::timestamptz[]) \
+    WITH ORDINALITY AS span (user_id, from_at, to_at, ord)";
+
+/// From the last start that holds at or before a span to the first after it.
+const BOUNDS: &str = "CROSS JOIN LATERAL (SELECT \
+    coalesce((SELECT b.state_entered_at FROM agent_event AS b \
+        WHERE b.org = $1 AND b.user_id = span.user_id \
+          AND b.state_entered_at <= span.from_at AND NOT b.withdrawn \
+        ORDER BY b.state_entered_at DESC LIMIT 1), span.from_at) AS first_at, \
+    coalesce((SELECT b.state_entered_at FROM agent_event AS b \
+        WHERE b.org = $1 AND b.user_id = span.user_id \
+          AND b.state_entered_at > span.to_at AND NOT b.withdrawn \
+        ORDER BY b.state_entered_at LIMIT 1), span.to_at) AS last_at) AS bound";
+
+/// The columns as they are read.
+fn read(table: &str, columns: &[Column]) -> String {
+    let column = |(name, kind): &Column| match kind {
+        Kind::Json => format!("{table}.{name}::text"),
+        _ => format!("{table}.{name}"),
+    };
+    columns.iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+fn upsert(table: &str, columns: &[Column], key: &str, condition: &str) -> String {
+    let names =
+        |make: &dyn Fn(&Column) -> String| columns.iter().map(make).collect::<Vec<_>>().join(", ");
+    let all = names(&|(name, _)| (*name).to_owned());
+    let sent = names(&|(name, kind)| match kind {
+        Kind::Json => format!("{name}::json"),
+        _ => (*name).to_owned(),
+    });
+    let replaced = names(&|(name, _)| format!("{name} = EXCLUDED.{name}"));
+    let mut arrays = String::new();
+    for (at, (_, kind)) in columns.iter().enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
+        write!(arrays, "{comma}${}::{}[]", at + 1, kind.sent()).expect("a string takes any text");
+    }
+    format!(
+        "INSERT INTO {table} ({all}) SELECT {sent} FROM unnest({arrays}) AS sent ({all}) \
+         ON CONFLICT ({key}) DO UPDATE SET {replaced} {condition}"
+    )
+}
+
+/// The statements as one connection knows them.
+pub(super) struct Statements(Vec<Statement>);
+
+impl Statements {
+    /// Prepares all of them.
+    pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
+        let mut prepared = Vec::with_capacity(Query::ALL.len());
+        for query in Query::ALL {
+            prepared.push(client.prepare(&query.sql()).await?);
+        }
+        Ok(Self(prepared))
+    }
+
+    fn get(&self, query: Query) -> &Statement {
+        &self.0[query as usize]
+    }
+}
+
+/// A statement that changes something, with what it is told.
+pub(super) struct Change<'p> {
+    pub(super) query: Query,
+    pub(super) params: Vec<Param<'p>>,
+}
+
+/// A value of a statement that only reads.
+pub(super) type Asked<'p> = &'p (dyn ToSql + Sync);
+
+impl Live {
+    /// Runs a statement. It is on its way once this was polled, so that those polled in order
+    /// arrive in order, without waiting for each other's answers.
+    pub(super) async fn execute(&self, change: &Change<'_>) -> Result<u64, Error> {
+        let params = change.params.iter().map(plain);
+        let statement = self.statements.get(change.query);
+        self.client.execute_raw(statement, params).await
+    }
+
+    /// The same, and gives back its rows.
+    pub(super) async fn query<const N: usize>(
+        &self,
+        query: Query,
+        params: [Asked<'_>; N],
+    ) -> Result<Vec<Row>, Error> {
+        let statement = self.statements.get(query);
+        self.client.query(statement, &params).await
+    }
+}
+
+fn plain<'p>(param: &'p Param<'_>) -> Asked<'p> {
+    param.as_ref()
+}
