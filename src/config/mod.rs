@@ -27,10 +27,10 @@ pub use finding::{ConfigError, Finding};
 pub use layers::{Environment, FlagValue};
 pub use load::{Loaded, load, parse};
 pub use otlp::{CARDINALITY_LIMIT_MIN, OtlpConfig, OtlpProtocol, OtlpTemporality};
-pub use pseudonym::PseudonymKey;
-pub use secret::read_again as read_secret_again;
 pub use postgres::{PostgresConfig, PostgresHost, PostgresTls};
+pub use pseudonym::PseudonymKey;
 pub use remote_write::RemoteWriteConfig;
+pub use secret::read_again as read_secret_again;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -55,7 +55,7 @@ pub(super) struct Exporter {
     journal: EmbeddedJournal,
     store: SqliteStore,
     batch_size: usize,
-    with_agents: bool,
+    per_agent: PerAgent,
     _dir: DataDir,
 }
 
@@ -90,7 +90,7 @@ impl Exporter {
             journal,
             store,
             batch_size: config.batch_size,
-            with_agents: config.per_agent == PerAgent::Id,
+            per_agent: config.per_agent.clone(),
             _dir: dir,
         })
     }
@@ -147,7 +147,7 @@ impl Exporter {
         self.telemetry.event_queue(status.depth, status.oldest);
         self.telemetry
             .store_size(status.size_bytes + self.store.size_bytes());
-        let names = SeriesNames::of(&self.view, self.with_agents);
+        let names = SeriesNames::of(&self.view, &self.per_agent);
         let gathered = self.telemetry.gather();
         let mut families = of_view(&self.view, &names);
         families.extend(of_registry(&gathered));
