@@ -151,23 +151,14 @@ fn median(mut spans: Vec<Duration>) -> Duration {
     spans[spans.len() / 2]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_delays_neither_an_ordinary_scrape_nor_a_poll_and_costs_no_memory() {
-    open_many_files();
-    let clock = SystemClock::new();
-    let arguments = ["--agents", "300", "--queues", "20", "--cache-refresh", "1s"];
-    let mut organisation = Organisation::simulate(&arguments).await;
-    let (_setup, exporter, polls) = watched(&mut organisation).await;
-    let (_quiet_setup, quiet, quiet_polls) = watched(&mut organisation).await;
-    let address: SocketAddr = exporter.url.trim_start_matches("http://").parse().unwrap();
-
+/// The crowd, which stays until it is told to go.
+fn gather(address: SocketAddr, scrapes: &Scrapes, clock: SystemClock) -> JoinSet<()> {
     let mut crowd = JoinSet::new();
     for _ in 0..SLOW {
         crowd.spawn(dawdle(address));
     }
-    let scrapes = Scrapes::default();
     for _ in 0..SCRAPERS {
-        let scrapes = Arc::clone(&scrapes);
+        let scrapes = Arc::clone(scrapes);
         crowd.spawn(async move {
             loop {
                 let begun = now(clock);
@@ -180,6 +171,21 @@ async fn a_crowd_delays_neither_an_ordinary_scrape_nor_a_poll_and_costs_no_memor
             }
         });
     }
+    crowd
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_delays_neither_an_ordinary_scrape_nor_a_poll_and_costs_no_memory() {
+    open_many_files();
+    let clock = SystemClock::new();
+    let arguments = ["--agents", "300", "--queues", "20", "--cache-refresh", "1s"];
+    let mut organisation = Organisation::simulate(&arguments).await;
+    let (_setup, exporter, polls) = watched(&mut organisation).await;
+    let (_quiet_setup, quiet, quiet_polls) = watched(&mut organisation).await;
+    let address: SocketAddr = exporter.url.trim_start_matches("http://").parse().unwrap();
+
+    let scrapes = Scrapes::default();
+    let mut crowd = gather(address, &scrapes, clock);
     quiet_polls.lock().unwrap().clear();
     polls.lock().unwrap().clear();
     let mut took = Vec::new();
