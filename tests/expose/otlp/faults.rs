@@ -21,7 +21,7 @@ fn all(pushing: &Pushing) -> f64 {
 async fn successes_partial_successes_and_failures_are_counted_as_what_they_are() {
     for protocol in PROTOCOLS {
         let sink = Sink::start().await;
-        let pushing = Pushing::start(&sink, protocol, view::small(), "interval: 100ms", &[]);
+        let pushing = Pushing::start(&sink, protocol, view::small(), "interval: 400ms", &[]);
         for (behaviour, result) in [
             (Behaviour::Take, ExportResult::Success),
             (Behaviour::Partly(3), ExportResult::Partial),
@@ -91,7 +91,7 @@ fn transitions(received: &[Received]) -> Vec<(f64, Point)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn under_delta_only_what_is_new_is_pushed_and_a_failed_push_loses_nothing() {
     let sink = Sink::start().await;
-    let settings = "interval: 200ms, temporality: delta";
+    let settings = "interval: 500ms, temporality: delta";
     let mut view = view::small();
     let pushing = Pushing::start(&sink, "http/protobuf", view.clone(), settings, &[]);
     let mut publish = |more: u64| {
@@ -157,7 +157,7 @@ async fn a_queue_that_is_gone_is_pushed_no_more() {
         &sink,
         "http/protobuf",
         view::small(),
-        "interval: 100ms",
+        "interval: 500ms",
         &[],
     );
     let has = |received: &[Received], queue: &str| {

@@ -70,7 +70,7 @@ async fn whole_push(pushing: &Pushing, sink: &Sink) -> Vec<Received> {
 async fn every_metric_tells_the_same_on_both_sides() {
     for protocol in PROTOCOLS {
         let sink = Sink::start().await;
-        let pushing = Pushing::start(&sink, protocol, view::small(), "interval: 200ms", &[]);
+        let pushing = Pushing::start(&sink, protocol, view::small(), "interval: 500ms", &[]);
         record(&pushing.sources.telemetry);
         let received = whole_push(&pushing, &sink).await;
         let page = pushing.page();
@@ -130,7 +130,7 @@ fn is_empty_histogram((name, labels): &Series, page: &BTreeMap<Series, f64>) -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn units_kinds_and_help_are_those_of_the_catalog() {
     let sink = Sink::start().await;
-    let pushing = Pushing::start(&sink, "grpc", view::small(), "interval: 200ms", &[]);
+    let pushing = Pushing::start(&sink, "grpc", view::small(), "interval: 500ms", &[]);
     record(&pushing.sources.telemetry);
     let received = whole_push(&pushing, &sink).await;
     pushing.end().await;
@@ -199,7 +199,8 @@ async fn a_full_request_with_the_longest_names_stays_below_the_limit_of_servers(
             }
         }
     }
-    let settings = "interval: 500ms, cardinality_limit: 1000000";
+    // A request must be through before the next push, on a busy machine too.
+    let settings = "interval: 5s, cardinality_limit: 1000000";
     let pushing = Pushing::start(&sink, "grpc", view, settings, &[]);
     let largest = sink
         .wait("every queue arrives", |received| {
@@ -241,7 +242,7 @@ async fn resource_headers_and_compression_are_as_asked() {
             &sink,
             protocol,
             view::small(),
-            "interval: 100ms",
+            "interval: 500ms",
             &variables,
         );
         let received = sink

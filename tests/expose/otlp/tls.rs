@@ -95,7 +95,7 @@ async fn certificates_are_those_of_the_standard_variables() {
             // The server wants to know who we are.
             (vec![authority(&*trusted)], ExportResult::Failed),
         ] {
-            let settings = "interval: 100ms";
+            let settings = "interval: 500ms";
             let pushing = Pushing::to(&endpoint, protocol, view::small(), settings, &variables);
             pushing.exported(result, 1.0).await;
             let others = ExportResult::ALL.iter().filter(|other| **other != result);
