@@ -53,8 +53,7 @@ const since = (text) => (text ? span(now() - Date.parse(text)) : '–');
 function clock(text) {
   if (!text) return '–';
   const zone = state.zone === 'UTC' ? { timeZone: 'UTC' } : {};
-  const time = new Date(text).toLocaleTimeString('en-GB', zone);
-  return state.zone === 'UTC' ? `${time} UTC` : time;
+  return new Date(text).toLocaleTimeString('en-GB', zone);
 }
 
 // ---- drawing
