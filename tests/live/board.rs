@@ -23,8 +23,18 @@ async fn the_board_in_a_browser() {
             .is_file(),
         "the test needs playwright-core: run `npm ci --prefix tests/live/board`"
     );
-    let organisation =
-        Organisation::simulate(&["--agents", "60", "--queues", "5", "--cache-refresh", "1s"]).await;
+    // Few agents work at night, and the browser shall not have to wait for one of them.
+    let organisation = Organisation::simulate(&[
+        "--agents",
+        "60",
+        "--queues",
+        "5",
+        "--cache-refresh",
+        "1s",
+        "--tempo",
+        "8",
+    ])
+    .await;
     let mut setup = Setup::new(&organisation);
     let exporter = setup.start().await;
     exporter.wait_joined().await;

@@ -155,11 +155,20 @@ pub(crate) fn points(received: &[Received]) -> BTreeMap<Series, Point> {
 
 /// Every point in the order in which it came.
 pub(crate) fn all_points(received: &[Received]) -> Vec<(Series, Point)> {
+    points_of(received, |_| true)
+}
+
+/// The same, of the metrics that are wanted: of megabytes that came, few may matter.
+pub(crate) fn points_of(
+    received: &[Received],
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<(Series, Point)> {
     let metrics = received
         .iter()
         .flat_map(|received| &received.message.resource_metrics)
         .flat_map(|resource| &resource.scope_metrics)
-        .flat_map(|scope| &scope.metrics);
+        .flat_map(|scope| &scope.metrics)
+        .filter(|metric| wanted(&metric.name));
     let mut points = Vec::new();
     for metric in metrics {
         let mut put = |attributes: &[KeyValue], temporality, start, time, value| {
