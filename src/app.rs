@@ -268,13 +268,7 @@ impl App {
         }
         windows::end(sending).await;
         drop((self.journal, self.store));
-        let (threads, dir) = (self.threads, self.dir);
-        let joined = tokio::task::spawn_blocking(move || {
-            let sound = threads.into_iter().all(|thread| thread.join().is_ok());
-            // The next instance may come once nothing of this one writes any more.
-            drop(dir);
-            sound
-        });
+        let joined = joined(self.threads, self.dir);
         driver.map_err(|_| AppError::Died { part: "the driver" })?;
         match consumer {
             Ok(Ok(())) => {}
@@ -320,6 +314,16 @@ fn access(config: &Config, now: UnixMillis) -> Result<Arc<Access>, AppError> {
     // Its warnings were among those of the configuration.
     let (access, _) = Access::open(path, &config.web.listen, now).map_err(AppError::Access)?;
     Ok(Arc::new(access))
+}
+
+/// Waits for the databases' threads, and says whether all ended well. The next instance may come
+/// once nothing of this one writes any more.
+fn joined(threads: Vec<thread::JoinHandle<()>>, dir: DataDir) -> tokio::task::JoinHandle<bool> {
+    tokio::task::spawn_blocking(move || {
+        let sound = threads.into_iter().all(|thread| thread.join().is_ok());
+        drop(dir);
+        sound
+    })
 }
 
 /// The push, if there is somewhere to push to.

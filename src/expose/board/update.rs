@@ -143,13 +143,13 @@ fn message(last: Option<&View>, view: &View, pipeline: &Pipeline, now: UnixMilli
         last.map_or(&[], |last| &last.queues),
         &view.queues,
         |queue| queue.queue_id.as_str(),
-        |queue| QueueRow::from(queue),
+        QueueRow::from,
     );
     let (agents, agents_gone) = changes(
         last.map_or(&[], |last| &last.agents),
         &view.agents,
         |agent| agent.user_id.as_str(),
-        |agent| AgentRow::from(agent),
+        AgentRow::from,
     );
     let update = Update {
         at: now,
