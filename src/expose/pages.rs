@@ -79,7 +79,7 @@ impl Pages {
     }
 
     /// The page of the current view followed by the exporter's own families, in pieces.
-    /// Takes milliseconds on a large view, unless it is [`Self::at_hand`]: call it off the reactor.
+    /// Takes milliseconds on a large view, unless it is `at_hand`: call it off the reactor.
     pub fn page(&self, own: &[MetricFamily], format: Format, gzip: bool) -> Vec<Bytes> {
         self.current.load_full().page(own, format, gzip)
     }

@@ -79,6 +79,7 @@ pub async fn consume(
     mut stop: watch::Receiver<bool>,
     mut observer: impl ConsumerObserver,
 ) -> Result<(), ConsumeError> {
+    let leaving = store.clone();
     let mut consumer = Consumer {
         journal,
         store,
@@ -98,7 +99,10 @@ pub async fn consume(
         // again at the next start.
         let done = tokio::select! {
             done = consumer.step(&mut observer) => done,
-            () = overdue(&mut stop, clock, drain_until) => return Ok(()),
+            () = overdue(&mut stop, clock, drain_until) => {
+                leaving.give_up();
+                return Ok(());
+            }
         };
         match done {
             Ok(true) => backoff = BACKOFF_FIRST,

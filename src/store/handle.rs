@@ -1,6 +1,8 @@
 //! The store's thread, and the async handle to it.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use crate::journal::Worker;
@@ -18,6 +20,8 @@ use super::sqlite::SqliteStore;
 #[derive(Debug, Clone)]
 pub struct StoreHandle {
     engine: Engine,
+    /// Ends what the store's thread is at.
+    given_up: Arc<AtomicBool>,
 }
 
 /// Where rows are kept. Whoever holds a handle need not know.
@@ -47,15 +51,24 @@ impl StoreHandle {
     /// # Errors
     /// If the system gives no thread.
     pub fn spawn(store: SqliteStore) -> io::Result<(Self, JoinHandle<()>)> {
+        let given_up = store.giving_up();
         let (worker, thread) = Worker::spawn("store", store)?;
         let engine = Engine::Sqlite(worker);
-        Ok((Self { engine }, thread))
+        Ok((Self { engine, given_up }, thread))
     }
 
     /// A handle to a store in PostgreSQL, which needs no thread.
     pub fn postgres(store: PostgresStore) -> Self {
-        let engine = Engine::Postgres(store);
-        Self { engine }
+        Self {
+            engine: Engine::Postgres(store),
+            given_up: Arc::default(),
+        }
+    }
+
+    /// A commit that nobody waits for any more is undone; from now on none succeeds. A server's is
+    /// undone by hanging up.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     /// [`SqliteStore::commit`], or [`PostgresStore::commit`].

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -32,6 +33,7 @@ pub struct SqliteStore {
     settings: StoreSettings,
     dir: PathBuf,
     suspects: Suspects,
+    given_up: Arc<AtomicBool>,
 }
 
 /// Puts `operation` on an SQLite error.
@@ -55,6 +57,7 @@ impl SqliteStore {
             settings,
             dir: dir.path().to_owned(),
             suspects: Suspects::default(),
+            given_up: Arc::default(),
         };
         Ok((store, report))
     }
@@ -65,6 +68,11 @@ impl SqliteStore {
     /// If SQLite refuses.
     pub fn forgo_durability(&self) -> Result<(), StoreError> {
         journal::forgo_durability(&self.connection).map_err(during("set up"))
+    }
+
+    /// Once true, a commit under way is undone at the next agent, and none succeeds any more.
+    pub(super) fn giving_up(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.given_up)
     }
 
     /// A reader beside this writer, on a connection of its own.
@@ -115,6 +123,10 @@ impl SqliteStore {
             touch::suspect(&mut agents, user, *start);
         }
         for (user, touched) in agents {
+            // A batch of marks may name every agent, which takes seconds: too long for an exit.
+            if self.given_up.load(Ordering::Relaxed) {
+                return Err(given_up());
+            }
             take(
                 &transaction,
                 &self.settings,
@@ -209,6 +221,12 @@ impl SqliteStore {
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
+}
+
+/// Nothing of the batch has happened; it waits in the journal for the next start.
+fn given_up() -> rusqlite::Error {
+    let interrupted = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT);
+    rusqlite::Error::SqliteFailure(interrupted, Some("the exporter stops".to_owned()))
 }
 
 /// Takes what a batch says of one agent.
