@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::model::time::UnixMillis;
@@ -134,8 +135,7 @@ impl Database {
         let open = || {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(&path, flags)?;
-            connection.busy_timeout(BUSY_TIMEOUT)?;
-            connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+            set_up(&connection)?;
             Ok(connection)
         };
         let connection = open().map_err(|source| DatabaseError::Open {
@@ -247,6 +247,17 @@ fn is_foreign(path: &Path) -> bool {
     header != HEADER
 }
 
+/// What readers and writers have in common. The bundled SQLite knows histograms of columns
+/// (SQLITE_ENABLE_STAT4), and without the stability guarantee it prepares a cached statement anew
+/// whenever a parameter of an indexed column is bound, which is always. We never run ANALYZE, so
+/// no plan could be better for it.
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 /// Connects, sets the pragmas and checks the file's structure.
 fn connect_sound(path: &Path) -> rusqlite::Result<Connection> {
     if is_foreign(path) {
@@ -254,8 +265,7 @@ fn connect_sound(path: &Path) -> rusqlite::Result<Connection> {
         return Err(rusqlite::Error::SqliteFailure(foreign, None));
     }
     let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    set_up(&connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT_MAX)?;

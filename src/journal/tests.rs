@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use rusqlite::Connection;
+use rusqlite::{Connection, StatementStatus};
 
 use super::*;
 use crate::clock::SystemClock;
@@ -306,4 +306,24 @@ fn another_programs_lock_delays_an_append_and_costs_nothing() {
     let (mut journal, appended) = appending.join().unwrap();
     appended.expect("the lock was gone in time");
     assert_eq!(journal.fetch(0, 10).unwrap().records, [(1, record(1))]);
+}
+
+#[test]
+fn a_statement_is_prepared_once_whatever_is_bound_to_it() {
+    const DATABASE: Database = Database {
+        file: "other.db",
+        migrations: &["CREATE TABLE thing (name TEXT, at INTEGER, PRIMARY KEY (name, at))"],
+    };
+    let (_parent, dir) = data_dir();
+    let (writer, _) = DATABASE.open(dir.path(), UnixMillis(0)).unwrap();
+    let reader = DATABASE.open_read_only(dir.path()).unwrap();
+    for connection in [&writer, &reader] {
+        let mut statement = connection
+            .prepare("SELECT at FROM thing WHERE name = ?1 AND at >= ?2")
+            .unwrap();
+        for name in ["a", "b", "c"] {
+            assert!(!statement.exists((name, 7)).unwrap());
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
 }
