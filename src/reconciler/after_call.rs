@@ -180,15 +180,8 @@ mod tests {
 
     fn held(seconds: i64, state: RoutingState, chain: Chain) -> Held {
         Held {
-            entered_at: at(seconds),
-            state,
-            raw_state: None,
-            wrapup_code: None,
-            source: Source::Bulk,
-            revision: 1,
-            chain,
-            ingested_at: at(seconds),
             estimated: state == WrapUp,
+            ..Held::example(seconds, state, chain)
         }
     }
 

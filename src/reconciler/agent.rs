@@ -302,21 +302,31 @@ impl Agent {
 }
 
 #[cfg(test)]
+impl Held {
+    /// A segment for tests, entered so many seconds after the epoch and told at once.
+    pub(super) fn example(seconds: i64, state: RoutingState, chain: Chain) -> Self {
+        let at = UnixMillis(seconds * 1_000);
+        Self {
+            entered_at: at,
+            state,
+            raw_state: None,
+            wrapup_code: None,
+            source: Source::Bulk,
+            revision: 1,
+            chain,
+            ingested_at: at,
+            estimated: false,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn held(seconds: i64) -> Held {
-        Held {
-            entered_at: UnixMillis(seconds * 1_000),
-            state: RoutingState::Available,
-            raw_state: None,
-            wrapup_code: None,
-            source: Source::Routing,
-            revision: 1,
-            chain: Chain::Gap { known_until: None },
-            ingested_at: UnixMillis(0),
-            estimated: false,
-        }
+        let chain = Chain::Gap { known_until: None };
+        Held::example(seconds, RoutingState::Available, chain)
     }
 
     fn agent() -> Agent {

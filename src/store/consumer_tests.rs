@@ -1,6 +1,7 @@
 //! The consumer between a real journal and a real store.
 
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, watch};
 
@@ -43,15 +44,29 @@ async fn heard(ear: &Arc<std::sync::Mutex<mpsc::Receiver<Heard>>>) -> Heard {
     tokio::task::spawn_blocking(wait).await.unwrap()
 }
 
+/// A journal with a day in it, and an empty store.
+async fn a_day_waits(
+    place: &Place,
+    clock: SystemClock,
+) -> (JournalHandle, StoreHandle, [JoinHandle<()>; 2]) {
+    let (journal, _) = EmbeddedJournal::open(&place.dir, 0, UnixMillis(0)).unwrap();
+    let (journal, journal_thread) = JournalHandle::spawn(journal, clock).unwrap();
+    let (store, store_thread) = StoreHandle::spawn(place.store()).unwrap();
+    journal.append(quiet_day(), Vec::new()).await.unwrap();
+    (journal, store, [journal_thread, store_thread])
+}
+
+/// The handles must be gone.
+fn join(threads: [JoinHandle<()>; 2]) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_consumer_survives_errors_and_acknowledges_only_what_is_committed() {
-    let place = Place::new();
-    let store = place.store();
-    let (journal, _) = EmbeddedJournal::open(&place.dir, 0, UnixMillis(0)).unwrap();
-    let clock = SystemClock::new();
-    let (journal, journal_thread) = JournalHandle::spawn(journal, clock).unwrap();
-    let (store, store_thread) = StoreHandle::spawn(store).unwrap();
-    journal.append(quiet_day(), Vec::new()).await.unwrap();
+    let (place, clock) = (Place::new(), SystemClock::new());
+    let (journal, store, threads) = a_day_waits(&place, clock).await;
     place
         .meddler()
         .execute("ALTER TABLE progress RENAME TO hidden", [])
@@ -95,7 +110,36 @@ async fn the_consumer_survives_errors_and_acknowledges_only_what_is_committed() 
     );
     assert_eq!(store.status().await.unwrap().cursor, 8);
     drop((journal, store));
-    journal_thread.join().unwrap();
-    store_thread.join().unwrap();
+    join(threads);
     assert_eq!(place.revisions(), [1, 1, 1, 1, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_the_exit_cannot_wait_for_is_undone_and_nothing_is_lost() {
+    let (place, clock) = (Place::new(), SystemClock::new());
+    let (journal, store, threads) = a_day_waits(&place, clock).await;
+    let meddler = place.meddler();
+    meddler.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (speak, ear) = mpsc::channel();
+    let (stop, stopping) = watch::channel(true);
+    let wake = Arc::new(Notify::new());
+    consume(
+        journal.clone(),
+        store.clone(),
+        50,
+        clock,
+        wake,
+        stopping,
+        Ear(speak),
+    )
+    .await
+    .unwrap();
+    assert!(ear.try_recv().is_err(), "no batch was through");
+    // Now the commit could go on, and would: nobody is there any more to acknowledge it.
+    meddler.execute_batch("ROLLBACK").unwrap();
+    drop((journal, store, stop));
+    join(threads);
+    assert_eq!(place.store().cursor().unwrap(), 0, "it was undone");
+    let (journal, _) = EmbeddedJournal::open(&place.dir, 0, UnixMillis(0)).unwrap();
+    assert_eq!(journal.depth().unwrap(), 4, "it waits for the next start");
 }

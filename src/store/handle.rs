@@ -65,8 +65,8 @@ impl StoreHandle {
         }
     }
 
-    /// A commit that nobody waits for any more is undone; from now on none succeeds. A server's is
-    /// undone by hanging up.
+    /// For the exit: a commit that nobody waits for any more is undone, and none succeeds from now
+    /// on. It matters to a thread alone; a commit to a server ends with the wait for it.
     pub fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
     }

@@ -70,7 +70,8 @@ impl SqliteStore {
         journal::forgo_durability(&self.connection).map_err(during("set up"))
     }
 
-    /// Once true, a commit under way is undone at the next agent, and none succeeds any more.
+    /// Once true, a commit under way is undone at the next agent, and none that names an agent
+    /// succeeds any more.
     pub(super) fn giving_up(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.given_up)
     }

@@ -85,6 +85,22 @@ impl fmt::Debug for Client {
     }
 }
 
+/// What every HTTP client of ours is made from: it follows nobody, repeats nothing by itself,
+/// leaves no trace of where it comes from, and speaks TLS by ring.
+pub(crate) fn plain_client() -> reqwest::ClientBuilder {
+    // The process may have installed one already; either way there is one, and it is ring.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        // One stalled HTTP/2 connection would stall every request (reliability.md M3); one of
+        // HTTP/1.1 goes with the request that gets no answer.
+        .http1_only()
+        .tls_version_min(reqwest::tls::Version::TLS_1_2)
+}
+
 impl Client {
     /// Sets up connections, but opens none. `version` is the exporter's, for the user agent.
     ///
@@ -93,21 +109,11 @@ impl Client {
     pub fn new(source: &SourceConfig, version: &str) -> Result<Self, ClientError> {
         usable(&source.api_url, "api_url")?;
         usable(&source.login_url, "login_url")?;
-        // The process may have installed one already; either way there is one, and it is ring.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-
         let is_https = |url: &Url| url.scheme() == "https";
-        let mut builder = reqwest::Client::builder()
+        let mut builder = plain_client()
             .user_agent(format!("genesys-cloud-exporter/{version}"))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            // One stalled HTTP/2 connection would stall every request (reliability.md M3).
-            .http1_only()
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .tls_version_min(reqwest::tls::Version::TLS_1_2)
             .https_only(is_https(&source.api_url) && is_https(&source.login_url));
         if !is_https(&source.api_url) && !is_https(&source.login_url) {
             // No certificate will be checked, so an image without any must not stop the demo.

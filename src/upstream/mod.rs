@@ -15,4 +15,5 @@ mod oauth; //           credentials and the token
 pub mod client; //      carries both
 pub mod socket; //      carries frames
 
+pub(crate) use client::plain_client;
 pub use client::{Client, ClientError, RequestObserver};

@@ -53,6 +53,9 @@ fn basic(text: &str) -> String {
     format!("Authorization: Basic {encoded}\r\n")
 }
 
+/// A configuration that serves the installed pair.
+const TLS: &str = "tls_server_config: { cert_file: cert.pem, key_file: key.pem }\n";
+
 /// A certificate authority and a directory for what it signs.
 struct Keys {
     directory: TempDir,
@@ -96,6 +99,14 @@ impl Keys {
 
     fn server_pair(&self) -> (String, String) {
         self.issue(vec![SanType::DnsName("localhost".try_into().unwrap())])
+    }
+
+    /// A pair for the server, written where the configurations of these tests look for it.
+    fn install_pair(&self) -> (String, String) {
+        let pair = self.server_pair();
+        self.write("cert.pem", &pair.0);
+        self.write("key.pem", &pair.1);
+        pair
     }
 
     /// A client that trusts the authority, and shows who it is if it has a pair.
@@ -266,13 +277,8 @@ async fn requests_above_the_rate_limit_are_told_to_come_again() {
 #[tokio::test]
 async fn a_new_certificate_holds_at_once_and_a_pair_that_does_not_fit_changes_nothing() {
     let keys = Keys::new();
-    let first = keys.server_pair();
-    keys.write("cert.pem", &first.0);
-    keys.write("key.pem", &first.1);
-    keys.write(
-        "web.yml",
-        "tls_server_config: { cert_file: cert.pem, key_file: key.pem }\n",
-    );
+    let first = keys.install_pair();
+    keys.write("web.yml", TLS);
     let (server, access) = serve(open(&keys.path("web.yml")).unwrap(), Limits::default()).await;
     let client = keys.client(None);
     let shown = async || -> String {
@@ -325,9 +331,7 @@ async fn a_new_certificate_holds_at_once_and_a_pair_that_does_not_fit_changes_no
 #[tokio::test]
 async fn only_a_client_with_a_good_certificate_and_a_name_on_the_list_may_read() {
     let keys = Keys::new();
-    let pair = keys.server_pair();
-    keys.write("cert.pem", &pair.0);
-    keys.write("key.pem", &pair.1);
+    keys.install_pair();
     keys.write(
         "web.yml",
         "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n  client_ca_file: ca.pem\n  \
@@ -369,9 +373,7 @@ async fn only_a_client_with_a_good_certificate_and_a_name_on_the_list_may_read()
 #[tokio::test]
 async fn old_versions_and_clear_text_get_no_answer_over_tls() {
     let keys = Keys::new();
-    let pair = keys.server_pair();
-    keys.write("cert.pem", &pair.0);
-    keys.write("key.pem", &pair.1);
+    keys.install_pair();
     keys.write(
         "web.yml",
         "tls_server_config: { cert_file: cert.pem, key_file: key.pem, min_version: TLS13, \
@@ -408,13 +410,8 @@ async fn old_versions_and_clear_text_get_no_answer_over_tls() {
 #[tokio::test]
 async fn slow_heads_and_readers_that_stall_are_cut_off_under_tls_too() {
     let keys = Keys::new();
-    let pair = keys.server_pair();
-    keys.write("cert.pem", &pair.0);
-    keys.write("key.pem", &pair.1);
-    keys.write(
-        "web.yml",
-        "tls_server_config: { cert_file: cert.pem, key_file: key.pem }\n",
-    );
+    keys.install_pair();
+    keys.write("web.yml", TLS);
     let limits = Limits {
         head_wait: Duration::from_millis(150),
         write_stall: Duration::from_millis(300),

@@ -1,13 +1,12 @@
 //! Ten crashes at random instants: nothing twice, nothing lost, nothing wrong.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use genesys_cloud_exporter::clock::SystemClock;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::support::audit::{Judged, Row, audit};
+use crate::support::audit::{Judged, agreeing, audit};
 use crate::support::exporter::{Setup, WINDOW_MS};
 use crate::support::organisation::Organisation;
 
@@ -26,11 +25,6 @@ fn seed() -> u64 {
         || SystemClock::new().now().wall.0 as u64,
         |text| text.to_str().unwrap().parse().unwrap(),
     )
-}
-
-fn by_window(rows: Vec<Row>) -> BTreeMap<(String, i64), Row> {
-    let with_key = |row: Row| ((row.user.clone(), row.start), row);
-    rows.into_iter().map(with_key).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,19 +84,7 @@ async fn ten_crashes_cost_no_row_and_falsify_none() {
     let others = twin.rows(from, to).await;
     let undisturbed = audit(&organisation, &others, (from, to), Judged::Exact).await;
     undisturbed.assert_clean("no crash");
-    let (mine, others) = (by_window(rows), by_window(others));
-    let mut agreeing = 0;
-    for (key, row) in mine.iter().filter(|(_, row)| row.is_exact()) {
-        if let Some(other) = others.get(key).filter(|other| other.is_exact()) {
-            // The flag may differ: it also depends on what was seen before the window.
-            let other = Row {
-                volatile: row.volatile,
-                ..other.clone()
-            };
-            assert_eq!(row, &other);
-            agreeing += 1;
-        }
-    }
+    let agreeing = agreeing(&rows, &others);
     assert!(agreeing > 50, "only {agreeing} rows in common");
 
     for exporter in [victim, twin] {

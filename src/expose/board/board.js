@@ -89,7 +89,7 @@ function tiles(list, entries) {
     const tile = list.children[at];
     setText(tile.firstChild, title);
     setText(tile.lastChild, text);
-    setAttribute(tile, 'data-bad', String(Boolean(bad)));
+    setAttribute(tile, 'data-bad', String(bad === true));
     if (name) setAttribute(tile, 'data-state', name);
     if (hint) setAttribute(tile, 'title', hint);
   });
@@ -101,24 +101,24 @@ const sum = (record) => Object.values(record).reduce((all, one) => all + one, 0)
 function drawHealth() {
   const { status } = told;
   const { snapshots, breaker, divergence, budget, queue, time, windows, push } = status;
-  const late = snapshots.acceptedAt && now() - Date.parse(snapshots.acceptedAt) > 3000 * status.pollIntervalSeconds;
-  const open = breaker.state !== 'closed';
+  // What is bad is the exporter's to say: it says so in a warning about that figure.
+  const bad = new Set(told.warnings.map(({ about }) => about));
   const entries = [
-    { title: 'Last snapshot', text: snapshots.acceptedAt ? `${since(snapshots.acceptedAt)} ago` : 'none yet', bad: late,
+    { title: 'Last snapshot', text: snapshots.acceptedAt ? `${since(snapshots.acceptedAt)} ago` : 'none yet', bad: bad.has('snapshot'),
       hint: `accepted at ${clock(snapshots.acceptedAt)}` },
-    { title: 'Coverage', text: percent(snapshots.coverage), bad: !status.up && snapshots.acceptedAt,
+    { title: 'Coverage', text: percent(snapshots.coverage), bad: bad.has('coverage'),
       hint: 'agents of the registry that the last answer named' },
-    { title: 'Breaker', text: { closed: 'closed', open: 'open', half_open: 'trying again' }[breaker.state], bad: open,
+    { title: 'Breaker', text: { closed: 'closed', open: 'open', half_open: 'trying again' }[breaker.state], bad: bad.has('breaker'),
       hint: 'open: polling is paused' },
-    { title: 'Divergence', text: percent(divergence.ratio), bad: divergence.ratio > 0.05,
+    { title: 'Divergence', text: percent(divergence.ratio), bad: bad.has('divergence'),
       hint: `last check: ${divergence.compared} agents compared with the live platform` },
     { title: 'Budget left', text: String(budget.remainingRequests), hint: 'requests left in this minute' },
-    { title: 'Backlog', text: queue.depth == null ? '–' : String(queue.depth), hint: 'state changes that wait to be stored' },
+    { title: 'Backlog', text: queue.depth == null ? '–' : String(queue.depth), bad: bad.has('backlog'), hint: 'state changes that wait to be stored' },
     { title: 'Windows until', text: clock(windows.closedUntil), hint: 'every window that ended before is closed for every agent' },
     { title: 'Unknown time', text: span(sum(time.unknownSeconds) * 1000), hint: 'agent time since counting began that cannot be told' },
   ];
   if (push) {
-    entries.push({ title: 'Push', text: `${push.channels.live} of ${sum(push.channels)} channels`, hint: 'channels of notifications that are live' });
+    entries.push({ title: 'Push', text: `${push.channels.live} of ${sum(push.channels)} channels`, bad: bad.has('push'), hint: 'channels of notifications that are live' });
   }
   tiles($('health'), entries);
 }

@@ -23,7 +23,21 @@ const BACKLOG_MAX: Millis = Millis::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Warning {
     level: Level,
+    /// Which figure of the pipeline's health it is about, if one: the page marks that one.
+    about: Option<About>,
     text: String,
+}
+
+/// Figures of the pipeline's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum About {
+    Snapshot,
+    Coverage,
+    Breaker,
+    Divergence,
+    Backlog,
+    Push,
 }
 
 /// How to take it.
@@ -42,35 +56,13 @@ enum Level {
 pub(super) fn warnings(view: &View, pipeline: &Pipeline, now: UnixMillis) -> Vec<Warning> {
     let health = &view.health;
     let mut said = Vec::new();
-    let mut say = |level, text: String| said.push(Warning { level, text });
-    if let Some(silence) = pipeline.silence {
-        say(
-            Level::Error,
-            format!(
-                "The exporter stands still for {}. Restart it.",
-                span(silence)
-            ),
-        );
-    }
-    if health.authenticated == Some(false) {
-        say(
-            Level::Error,
-            "Genesys Cloud refuses the exporter's credentials. Check the OAuth client and its secret; doctor tells which.".to_owned(),
-        );
-    }
-    if pipeline.losses > 0 {
-        say(
-            Level::Error,
-            format!(
-                "{} could not be kept. Windows may lack time; the log says when.",
-                count(pipeline.losses, "record")
-            ),
-        );
-    }
+    let mut say = |level, about, text: String| said.push(Warning { level, about, text });
+    exporter(health, pipeline, &mut say);
     snapshots(health, now, &mut say);
     if let Some(ratio) = health.divergence.ratio.filter(|&r| r > DIVERGENCE_MAX) {
         say(
             Level::Warning,
+            Some(About::Divergence),
             format!(
                 "The last check found {} of the agents in another state than shown. Their queues are asked again.",
                 percent(ratio)
@@ -83,6 +75,7 @@ pub(super) fn warnings(view: &View, pipeline: &Pipeline, now: UnixMillis) -> Vec
     {
         say(
             Level::Warning,
+            None,
             format!(
                 "This machine's clock is {:.0} s off. Ages are wrong by as much; time in state is not.",
                 skew.abs()
@@ -96,6 +89,7 @@ pub(super) fn warnings(view: &View, pipeline: &Pipeline, now: UnixMillis) -> Vec
     {
         say(
             Level::Warning,
+            Some(About::Backlog),
             format!(
                 "State changes have been waiting {} to be stored. Windows come late.",
                 span(waits)
@@ -107,12 +101,48 @@ pub(super) fn warnings(view: &View, pipeline: &Pipeline, now: UnixMillis) -> Vec
     said
 }
 
+/// Whether the exporter itself can do its work.
+fn exporter(
+    health: &Health,
+    pipeline: &Pipeline,
+    say: &mut impl FnMut(Level, Option<About>, String),
+) {
+    if let Some(silence) = pipeline.silence {
+        say(
+            Level::Error,
+            None,
+            format!(
+                "The exporter stands still for {}. Restart it.",
+                span(silence)
+            ),
+        );
+    }
+    if health.authenticated == Some(false) {
+        say(
+            Level::Error,
+            None,
+            "Genesys Cloud refuses the exporter's credentials. Check the OAuth client and its secret; doctor tells which.".to_owned(),
+        );
+    }
+    if pipeline.losses > 0 {
+        say(
+            Level::Error,
+            None,
+            format!(
+                "{} could not be kept. Windows may lack time; the log says when.",
+                count(pipeline.losses, "record")
+            ),
+        );
+    }
+}
+
 /// Whether what is shown is fresh and believed.
-fn snapshots(health: &Health, now: UnixMillis, say: &mut impl FnMut(Level, String)) {
+fn snapshots(health: &Health, now: UnixMillis, say: &mut impl FnMut(Level, Option<About>, String)) {
     let Some(accepted_at) = health.accepted_at else {
         if health.authenticated != Some(false) {
             say(
                 Level::Note,
+                Some(About::Snapshot),
                 match refused(health) {
                     Some(why) => format!("No snapshot was accepted yet: {why}."),
                     None => {
@@ -127,6 +157,7 @@ fn snapshots(health: &Health, now: UnixMillis, say: &mut impl FnMut(Level, Strin
     match health.breaker {
         BreakerState::Open => say(
             Level::Error,
+            Some(About::Breaker),
             format!(
                 "Polling is paused, because snapshots failed or were not believed. All figures are {} old.",
                 span(age)
@@ -134,6 +165,7 @@ fn snapshots(health: &Health, now: UnixMillis, say: &mut impl FnMut(Level, Strin
         ),
         BreakerState::HalfOpen => say(
             Level::Warning,
+            Some(About::Breaker),
             format!(
                 "Polling is being tried again. All figures are {} old.",
                 span(age)
@@ -141,18 +173,24 @@ fn snapshots(health: &Health, now: UnixMillis, say: &mut impl FnMut(Level, Strin
         ),
         BreakerState::Closed if age > Millis(health.poll_interval.0 * LATE_INTERVALS) => say(
             Level::Warning,
+            Some(About::Snapshot),
             format!("The last snapshot is {} old.", span(age)),
         ),
-        BreakerState::Closed if !health.up => say(
-            Level::Warning,
-            match health.coverage {
-                Some(coverage) if coverage < 1.0 => format!(
+        BreakerState::Closed if !health.up => match health.coverage {
+            Some(coverage) if coverage < 1.0 => say(
+                Level::Warning,
+                Some(About::Coverage),
+                format!(
                     "The last snapshot named {} of the agents and was not believed. The one before it is shown.",
                     percent(coverage)
                 ),
-                _ => "The last snapshot failed. The one before it is shown.".to_owned(),
-            },
-        ),
+            ),
+            _ => say(
+                Level::Warning,
+                Some(About::Snapshot),
+                "The last snapshot failed. The one before it is shown.".to_owned(),
+            ),
+        },
         BreakerState::Closed => {}
     }
 }
@@ -168,11 +206,12 @@ fn refused(health: &Health) -> Option<String> {
 }
 
 /// What concerns some agents only.
-fn agents(view: &View, say: &mut impl FnMut(Level, String)) {
+fn agents(view: &View, say: &mut impl FnMut(Level, Option<About>, String)) {
     let health = &view.health;
     if health.agents_stale > 0 && health.accepted_at.is_some() {
         say(
             Level::Warning,
+            None,
             format!(
                 "Nothing has confirmed {} for a long time. Shown as unknown.",
                 count(health.agents_stale, "agent")
@@ -182,6 +221,7 @@ fn agents(view: &View, say: &mut impl FnMut(Level, String)) {
     if health.budget_remaining == 0 && health.joins_pending > 0 {
         say(
             Level::Note,
+            None,
             format!(
                 "The request budget of this minute is spent; {} to be asked.",
                 match health.joins_pending {
@@ -197,6 +237,7 @@ fn agents(view: &View, say: &mut impl FnMut(Level, String)) {
         if live < wanted {
             say(
                 Level::Note,
+                Some(About::Push),
                 format!(
                     "{live} of {wanted} notification channels are live. Changes are found by polling meanwhile."
                 ),
@@ -206,6 +247,7 @@ fn agents(view: &View, say: &mut impl FnMut(Level, String)) {
     if view.organisation.stuck > 0 {
         say(
             Level::Note,
+            None,
             format!(
                 "{} on call without any open interaction. Look at them in Genesys Cloud.",
                 match view.organisation.stuck {
@@ -356,6 +398,29 @@ mod tests {
             };
         });
         assert!(text.contains("rejected (no registry)"), "{text}");
+    }
+
+    #[test]
+    fn a_warning_says_which_figure_it_is_about() {
+        let about = |change: fn(&mut View, &mut Pipeline)| {
+            let (mut view, mut pipeline) = (sound(), pipeline());
+            change(&mut view, &mut pipeline);
+            warnings(&view, &pipeline, NOW)[0].about
+        };
+        let of_snapshot = about(|view, _| view.health.up = false);
+        assert_eq!(of_snapshot, Some(About::Snapshot));
+        let of_coverage = about(|view, _| {
+            view.health.up = false;
+            view.health.coverage = Some(0.5);
+        });
+        assert_eq!(of_coverage, Some(About::Coverage));
+        let of_breaker = about(|view, _| view.health.breaker = BreakerState::Open);
+        assert_eq!(of_breaker, Some(About::Breaker));
+        let of_divergence = about(|view, _| view.health.divergence.ratio = Some(0.5));
+        assert_eq!(of_divergence, Some(About::Divergence));
+        let of_backlog = about(|_, pipeline| pipeline.queue_oldest = Some(UnixMillis(0)));
+        assert_eq!(of_backlog, Some(About::Backlog));
+        assert_eq!(about(|view, _| view.organisation.stuck = 1), None);
     }
 
     #[test]

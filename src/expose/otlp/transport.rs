@@ -24,6 +24,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use super::pump::OtlpError;
 use crate::config::{OtlpConfig, OtlpProtocol};
+use crate::upstream::plain_client;
 
 /// While a request is under way the connection is tried this often, and given up if nothing
 /// comes back for this long: otherwise every push would run into a dead connection
@@ -92,15 +93,7 @@ pub(super) fn exporter(
 }
 
 fn client(config: &OtlpConfig) -> Result<reqwest::Client, OtlpError> {
-    let mut builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        // A request that gets no answer takes its connection along; one of HTTP/2 would stay.
-        .http1_only()
-        .timeout(config.timeout.to_duration())
-        .tls_version_min(reqwest::tls::Version::TLS_1_2);
+    let mut builder = plain_client().timeout(config.timeout.to_duration());
     if config.endpoint.scheme() == "http" {
         // No certificate will be checked, so an image without any can push too.
         builder = builder.tls_certs_only([]);

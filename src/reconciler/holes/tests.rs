@@ -14,20 +14,6 @@ fn at(seconds: i64) -> UnixMillis {
     UnixMillis(seconds * 1_000)
 }
 
-fn held(seconds: i64, state: RoutingState, chain: Chain) -> Held {
-    Held {
-        entered_at: at(seconds),
-        state,
-        raw_state: None,
-        wrapup_code: None,
-        source: Source::Bulk,
-        revision: 1,
-        chain,
-        ingested_at: at(seconds),
-        estimated: false,
-    }
-}
-
 /// Available since 100, last seen at 200; then `state` since 1400, seen at 1500.
 fn away(state: RoutingState) -> Agent {
     let mut agent = Agent::new(Membership {
@@ -35,8 +21,8 @@ fn away(state: RoutingState) -> Agent {
         queues: Arc::from([]),
     });
     agent.history = vec![
-        held(100, Available, Chain::Gap { known_until: None }),
-        held(
+        Held::example(100, Available, Chain::Gap { known_until: None }),
+        Held::example(
             1_400,
             state,
             Chain::Alone {
@@ -220,7 +206,7 @@ fn after_call_work_and_calls_are_parts_of_one_interaction() {
         1,
         Held {
             estimated: true,
-            ..held(
+            ..Held::example(
                 150,
                 WrapUp,
                 Chain::Follows {
@@ -270,7 +256,7 @@ fn a_start_that_moved_within_one_stay_out_of_work_is_withdrawn() {
     use PlatformStatus::{NotResponding, OffQueue};
     let mut agent = away(NotReady);
     agent.history[0].state = NotReady;
-    agent.history.push(held(
+    agent.history.push(Held::example(
         1_450,
         Available,
         Chain::Follows {
@@ -290,7 +276,7 @@ fn a_hole_that_became_smaller_is_filled_as_far_as_it_is_left() {
     let mut agent = away(Available);
     agent.history.insert(
         1,
-        held(
+        Held::example(
             900,
             NotReady,
             Chain::Gap {

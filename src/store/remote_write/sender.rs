@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::config::RemoteWriteConfig;
 use crate::model::time::{Millis, UnixMillis};
 use crate::model::window::WindowSpec;
+use crate::upstream::plain_client;
 
 use super::super::error::StoreError;
 use super::super::handle::StoreHandle;
@@ -131,15 +132,9 @@ impl RemoteWrite {
         store: StoreHandle,
         windows: Arc<dyn WindowReader>,
     ) -> Result<Self, RemoteWriteError> {
-        let mut builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .http1_only()
-            .timeout(config.timeout.to_duration())
-            .tls_version_min(reqwest::tls::Version::TLS_1_2);
+        let mut builder = plain_client().timeout(config.timeout.to_duration());
         if config.url.scheme() == "http" {
+            // No certificate will be checked, so an image without any can send too.
             builder = builder.tls_certs_only([]);
         }
         let host = config.url.host_str().unwrap_or_default();

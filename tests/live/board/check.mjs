@@ -32,6 +32,7 @@ const linked = (how) => until((how) => document.getElementById('link').dataset.l
 const warned = (text) => until((text) => document.getElementById('warnings').textContent.includes(text), text);
 const tile = (title) => page.evaluate((title) =>
   [...document.querySelectorAll('#health > div')].find((one) => one.firstChild.textContent === title).lastChild.textContent, title);
+const marked = () => page.evaluate(() => [...document.querySelectorAll('#health [data-bad="true"] dt')].map((one) => one.textContent));
 const shown = () => page.evaluate(() =>
   [...document.querySelectorAll('#agent-table tbody tr')].map((row) => [...row.children].map((cell) => cell.textContent)));
 const STATES = { Available: 'Available', NotReady: 'Not ready', OnCall: 'On call', WrapUp: 'Wrap-up', Unknown: 'Unknown' };
@@ -107,9 +108,11 @@ await accessible('dark');
 await ask('break');
 await warned('Polling is paused');
 assert.equal(await tile('Breaker'), 'open');
+assert.ok((await marked()).includes('Breaker'), 'the figure that the warning is about is marked');
 await ask('mend');
 await until(() => !document.getElementById('warnings').textContent.includes('Polling'));
 assert.equal(await tile('Breaker'), 'closed');
+assert.ok(!(await marked()).includes('Breaker'));
 
 // It survives a restart of the exporter.
 down = true;

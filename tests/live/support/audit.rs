@@ -80,6 +80,26 @@ fn whole_millis(seconds: &Value) -> i64 {
     whole as i64
 }
 
+/// Holds the rows of two runs against each other: those that are exact in both must be the same.
+/// How many those are.
+pub(crate) fn agreeing(rows: &[Row], others: &[Row]) -> usize {
+    let key = |row: &Row| (row.user.clone(), row.start);
+    let others: BTreeMap<_, _> = others.iter().map(|other| (key(other), other)).collect();
+    let mut agreeing = 0;
+    for row in rows.iter().filter(|row| row.is_exact()) {
+        if let Some(other) = others.get(&key(row)).filter(|other| other.is_exact()) {
+            // The flag may differ: it also depends on what was seen before the window.
+            let other = Row {
+                volatile: row.volatile,
+                ..(*other).clone()
+            };
+            assert_eq!(row, &other);
+            agreeing += 1;
+        }
+    }
+    agreeing
+}
+
 /// Which rows must equal the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judged {
