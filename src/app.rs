@@ -3,54 +3,49 @@
 //! Sockets, clock and the stop signal come in as arguments, so that tests and the demo run the
 //! very same thing.
 
+mod databases;
+mod polling;
+mod queue;
 mod reload;
 mod rows;
+mod upkeep;
 mod windows;
 
-use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::catalog::{DataLoss, EventResult, StoreOperation, WindowResult};
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::driver::Driver;
 use crate::expose::otlp::{OtlpError, Push, Running, Sources};
-use crate::expose::{Access, AccessError, Front, Limits, Pages, Pulse, ReloadAsk, ServerState};
-use crate::journal::{
-    DataDir, DataDirError, EmbeddedJournal, JournalError, JournalHandle, JournalStatus,
+use crate::expose::{
+    Access, AccessError, Duty, Front, Limits, Pages, Pulse, ReloadAsk, ServerState,
 };
-use crate::model::error::chain;
-use crate::model::time::{Millis, UnixMillis};
+use crate::journal::{DataDir, DataDirError, JournalError, NatsError};
+use crate::model::time::UnixMillis;
 use crate::pipeline::Pipeline;
 use crate::reconciler::checkpoint::CheckpointError;
-use crate::store::{
-    CommitReport, ConsumeError, ConsumerObserver, Fetched, PostgresError, RemoteWrite,
-    RemoteWriteError, StoreError, StoreHandle, WindowReader, consume,
-};
+use crate::store::{ConsumeError, PostgresError, RemoteWrite, RemoteWriteError, StoreError};
 use crate::telemetry::{BuildInfo, Telemetry};
 use crate::upstream::{Client, ClientError};
 
-use rows::Rows;
-pub(crate) use rows::settings;
+use self::databases::Databases;
+use self::polling::Polling;
+use self::queue::Movers;
+pub(crate) use self::queue::Observer;
+pub(crate) use self::rows::settings;
+use self::upkeep::Upkeep;
 
 use self::reload::Reloader;
 pub use self::reload::{Loader, LogSwitch, Reloading};
 
 /// Reloads that may be asked for while one is under way; more are told to come again.
 const RELOADS_WAITING_MAX: usize = 4;
-
-/// Sizes and backlog are looked at this often.
-const GAUGES_EVERY: Duration = Duration::from_secs(10);
-
-/// What is older than the retention is deleted this often.
-const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Why the exporter cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +76,9 @@ pub enum AppError {
     /// The sender of closed windows.
     #[error("cannot send closed windows")]
     RemoteWrite(#[source] RemoteWriteError),
+    /// NATS.
+    #[error("cannot reach the queue")]
+    Nats(#[source] NatsError),
     /// The push of metrics.
     #[error("cannot push metrics by OTLP")]
     Otlp(#[source] OtlpError),
@@ -109,21 +107,21 @@ pub struct Handles {
 
 /// The exporter, built and not yet running.
 pub struct App {
-    config: Config,
-    clock: SystemClock,
-    driver: Driver,
-    store: StoreHandle,
-    journal: JournalHandle,
+    role: Role,
+    polling: Option<Polling>,
+    /// Of an instance that does not poll.
+    configurations: Option<mpsc::Receiver<reload::Reconfigure>>,
+    movers: Movers,
+    upkeep: Upkeep,
     wake: Arc<Notify>,
     server: Arc<ServerState>,
     handles: Handles,
     push: Option<Push>,
     remote_write: Option<RemoteWrite>,
     threads: Vec<thread::JoinHandle<()>>,
-    dir: DataDir,
+    dir: Option<DataDir>,
     reloader: Reloader,
     reloads: mpsc::Sender<ReloadAsk>,
-    retention: watch::Receiver<Millis>,
 }
 
 impl App {
@@ -139,23 +137,17 @@ impl App {
         let telemetry = Arc::new(telemetry);
         telemetry.config_accepted(now.wall);
         let access = access(&config, now.wall)?;
-        let client =
-            Client::new(&config.source, env!("CARGO_PKG_VERSION")).map_err(AppError::Client)?;
         let databases = Databases::open(&config, clock, &telemetry).await?;
-        let remote_write = windows::remote_write(&config, &databases.store, &databases.windows)?;
-        let pipeline = Pipeline::new(config.pipeline.clone(), &databases.checkpoint, now)
-            .map_err(AppError::Checkpoint)?
-            .with_stopwatch(Arc::new(move || clock.seconds()));
-        if let Some(push) = &mut push {
-            push.count_from(&pipeline.view(now));
-        }
+        let remote_write = windows::remote_write(&config, &databases)?;
+        let journal = databases.journal.as_ref();
+        let nats = queue::connect(&config, journal, &databases.checkpoint).await?;
         let pages = Arc::new(Pages::new(config.per_agent.clone()));
         let (reloads, asks) = mpsc::channel(RELOADS_WAITING_MAX);
         let pulse = Arc::new(Pulse::new());
         let server = Arc::new(ServerState::new(
             Arc::clone(&pages),
             Arc::clone(&telemetry),
-            databases.windows,
+            Arc::clone(&databases.windows),
             Arc::clone(&pulse),
             clock,
             front(&config, &access, &reloads),
@@ -164,26 +156,67 @@ impl App {
         let (reconfigure, configurations) = mpsc::channel(1);
         let (retention, kept_for) = watch::channel(config.store.retention);
         let wake = Arc::new(Notify::new());
-        let driver = Driver {
-            pipeline,
-            client: Arc::new(client),
-            api_url: config.source.api_url.clone(),
-            journal: databases.journal.clone(),
-            wake: Arc::clone(&wake),
-            pages: Arc::clone(&pages),
-            telemetry: Arc::clone(&telemetry),
-            pulse,
-            clock,
-            configurations,
-        };
         let handles = Handles { pages, telemetry };
+        let movers = Movers {
+            journal: databases.journal.clone(),
+            store: databases.store.clone(),
+            nats: nats.clone(),
+            batch_size: config.queue.batch_size,
+            role: config.role,
+            clock,
+            telemetry: Arc::clone(&handles.telemetry),
+            pulse: Arc::clone(&pulse),
+        };
+        let upkeep = Upkeep {
+            journal: databases.journal.clone(),
+            store: databases.store.clone(),
+            telemetry: Arc::clone(&handles.telemetry),
+            clock,
+            retention: kept_for,
+        };
+        let (mut polling, mut unpolled) = (None, None);
+        if let Some(journal) = databases.journal {
+            let client = Client::new(&config.source, env!("CARGO_PKG_VERSION"));
+            let pipeline = Pipeline::new(config.pipeline.clone(), &databases.checkpoint, now);
+            let pipeline = pipeline.map_err(AppError::Checkpoint)?;
+            if let Some(push) = &mut push {
+                push.count_from(&pipeline.view(now));
+            }
+            let mut driver = Driver {
+                pipeline: pipeline.with_stopwatch(Arc::new(move || clock.seconds())),
+                client: Arc::new(client.map_err(AppError::Client)?),
+                api_url: config.source.api_url.clone(),
+                journal,
+                wake: Arc::clone(&wake),
+                pages: Arc::clone(&handles.pages),
+                telemetry: Arc::clone(&handles.telemetry),
+                pulse,
+                clock,
+                configurations,
+                permit: None,
+            };
+            polling = Some(Polling {
+                leadership: polling::leadership(
+                    nats.as_ref(),
+                    config.role,
+                    &config.pipeline,
+                    &mut driver,
+                ),
+                driver,
+                config: config.pipeline,
+                checkpoint: databases.checkpoint,
+            });
+        } else {
+            pulse.take_up(Duty::WillStore);
+            unpolled = Some(configurations);
+        }
         let reloader = Reloader::new(asks, access, reconfigure, &handles, retention, clock);
         Ok(Self {
-            config,
-            clock,
-            driver,
-            store: databases.store,
-            journal: databases.journal,
+            role: config.role,
+            polling,
+            configurations: unpolled,
+            movers,
+            upkeep,
             wake,
             server,
             handles,
@@ -193,7 +226,6 @@ impl App {
             dir: databases.dir,
             reloader,
             reloads,
-            retention: kept_for,
         })
     }
 
@@ -219,66 +251,49 @@ impl App {
         listeners: Vec<TcpListener>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), AppError> {
-        // The consumer ends after the driver, so that it takes the last append.
+        // Whoever moves events ends after the driver, so that it takes the last append.
         let (drained, drain) = watch::channel(false);
-        let observer = Observer {
-            telemetry: Arc::clone(&self.handles.telemetry),
-        };
         let mut servers = self.serve(listeners, &stop);
         let push = start(self.push, &self.handles, drain.clone())?;
-        let upkeep = tokio::spawn(upkeep(
-            self.journal.clone(),
-            self.store.clone(),
-            Arc::clone(&self.handles.telemetry),
-            self.clock,
-            self.retention,
-        ));
+        let upkeep = tokio::spawn(self.upkeep.run());
         let reloader = tokio::spawn(self.reloader.run(stop.clone()));
         let sending = windows::start(self.remote_write, &self.handles.telemetry, &stop);
-        let mut driver = tokio::spawn(self.driver.run(stop.clone()));
-        let mut consumer = tokio::spawn(consume(
-            self.journal.clone(),
-            self.store.clone(),
-            self.config.batch_size,
-            self.clock,
-            self.wake,
-            drain,
-            observer,
-        ));
+        let mut polling =
+            polling::start(self.polling, self.configurations, self.role, stop.clone());
+        let mut moving = self.movers.start(self.wake, &drain);
         let ended = tokio::select! {
+            // The stop first: whoever hears it earlier than we do has not died.
+            biased;
             _ = stop.wait_for(|stopped| *stopped) => None,
-            _ = &mut driver => Some(AppError::Died { part: "the driver" }),
-            ended = &mut consumer => Some(match ended {
-                Ok(Err(error)) => AppError::Consume(error),
-                _ => AppError::Died { part: "the consumer" },
+            ended = &mut polling => Some(match ended {
+                Ok(Err(error)) => error,
+                _ => AppError::Died { part: "the driver" },
             }),
+            died = moving.died() => Some(died),
         };
         upkeep.abort();
         reloader.abort();
         if let Some(error) = ended {
             return Err(error);
         }
-        let driver = driver.await;
-        // The receiver is gone only if the consumer has ended by itself.
+        let polled = polling.await;
+        // The receivers are gone only if those who move events have ended by themselves.
         let _ = drained.send(true);
-        let consumer = consumer.await;
+        let moved = moving.ended().await;
         while servers.join_next().await.is_some() {}
         if let Some(push) = push {
             push.ended().await;
         }
         windows::end(sending).await;
-        drop((self.journal, self.store));
+        // Aborted, it lets go of the databases once it is gone.
+        let _ = upkeep.await;
         let joined = joined(self.threads, self.dir);
-        driver.map_err(|_| AppError::Died { part: "the driver" })?;
-        match consumer {
+        match polled {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(AppError::Consume(error)),
-            Err(_) => {
-                return Err(AppError::Died {
-                    part: "the consumer",
-                });
-            }
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(AppError::Died { part: "the driver" }),
         }
+        moved?;
         match joined.await {
             Ok(true) => Ok(()),
             _ => Err(AppError::Died {
@@ -318,7 +333,10 @@ fn access(config: &Config, now: UnixMillis) -> Result<Arc<Access>, AppError> {
 
 /// Waits for the databases' threads, and says whether all ended well. The next instance may come
 /// once nothing of this one writes any more.
-fn joined(threads: Vec<thread::JoinHandle<()>>, dir: DataDir) -> tokio::task::JoinHandle<bool> {
+fn joined(
+    threads: Vec<thread::JoinHandle<()>>,
+    dir: Option<DataDir>,
+) -> tokio::task::JoinHandle<bool> {
     tokio::task::spawn_blocking(move || {
         let sound = threads.into_iter().all(|thread| thread.join().is_ok());
         drop(dir);
@@ -348,149 +366,4 @@ fn start(
     };
     let running = push.map(|push| push.start(sources, stop));
     running.transpose().map_err(AppError::Thread)
-}
-
-/// The databases, opened, each on a thread of its own.
-struct Databases {
-    journal: JournalHandle,
-    store: StoreHandle,
-    windows: Arc<dyn WindowReader>,
-    checkpoint: Vec<(String, String)>,
-    threads: Vec<thread::JoinHandle<()>>,
-    /// Its lock keeps a second instance out for as long as this one lives.
-    dir: DataDir,
-}
-
-impl Databases {
-    /// The journal is told what the store has taken, so that numbers never start over.
-    async fn open(
-        config: &Config,
-        clock: SystemClock,
-        telemetry: &Telemetry,
-    ) -> Result<Self, AppError> {
-        let now = clock.now();
-        let dir = DataDir::open(&config.store.path).map_err(AppError::DataDir)?;
-        let rows = Rows::open(config, &dir, clock, telemetry).await?;
-        let cursor = rows.cursor;
-        let (journal, opened) =
-            EmbeddedJournal::open(&dir, cursor, now.wall).map_err(AppError::Journal)?;
-        report_quarantine(telemetry, opened.database.quarantined.as_deref());
-        if let Some(last) = opened.behind_store {
-            telemetry.data_loss(DataLoss::SequenceGap, cursor.saturating_sub(last));
-            tracing::error!(
-                kind = "data_loss",
-                "the journal ends at {last}, before what the store has taken ({cursor})"
-            );
-        }
-        let (journal, journal_thread) =
-            JournalHandle::spawn(journal, clock).map_err(AppError::Thread)?;
-        let checkpoint = journal.load_checkpoint().await.map_err(AppError::Journal)?;
-        if checkpoint.dead > 0 {
-            telemetry.data_loss(DataLoss::Checksum, checkpoint.dead);
-            tracing::error!(
-                kind = "data_loss",
-                "{} entries of the checkpoint were damaged; those agents start anew",
-                checkpoint.dead
-            );
-        }
-        let mut threads = vec![journal_thread];
-        threads.extend(rows.thread);
-        Ok(Self {
-            journal,
-            store: rows.store,
-            windows: rows.windows,
-            checkpoint: checkpoint.entries,
-            threads,
-            dir,
-        })
-    }
-}
-
-fn report_quarantine(telemetry: &Telemetry, quarantined: Option<&std::path::Path>) {
-    if let Some(path) = quarantined {
-        telemetry.data_loss(DataLoss::Quarantine, 1);
-        tracing::error!(
-            kind = "data_loss",
-            "a database could not be read and was set aside as {}; a new one was begun",
-            path.display()
-        );
-    }
-}
-
-/// Gauges of backlog and size, and retention.
-async fn upkeep(
-    journal: JournalHandle,
-    store: StoreHandle,
-    telemetry: Arc<Telemetry>,
-    clock: SystemClock,
-    retention: watch::Receiver<Millis>,
-) {
-    let mut gauges = tokio::time::interval(GAUGES_EVERY);
-    gauges.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut prune = tokio::time::interval(PRUNE_EVERY);
-    prune.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            _ = gauges.tick() => {
-                // The backlog first: it is what grows while the store does not answer.
-                let kept = journal.status().await;
-                if let Ok(kept) = &kept {
-                    telemetry.event_queue(kept.depth, kept.oldest);
-                }
-                match (kept, store.status().await) {
-                    (Ok(kept), Ok(store)) => {
-                        telemetry.store_size(kept.size_bytes + store.size_bytes);
-                    }
-                    (Err(error), _) => fail(&telemetry, StoreOperation::Maintain, &error),
-                    (_, Err(error)) => fail(&telemetry, StoreOperation::Maintain, &error),
-                }
-            }
-            _ = prune.tick() => {
-                let kept_for = *retention.borrow();
-                if let Err(error) = store.prune(clock.now().wall - kept_for).await {
-                    fail(&telemetry, StoreOperation::Prune, &error);
-                }
-            }
-        }
-    }
-}
-
-fn fail(telemetry: &Telemetry, operation: StoreOperation, error: &(dyn Error + 'static)) {
-    telemetry.store_error(operation);
-    tracing::error!(kind = operation.label(), error = %chain(error), "the database failed");
-}
-
-/// Counts what the consumer does.
-pub(crate) struct Observer {
-    /// Where.
-    pub(crate) telemetry: Arc<Telemetry>,
-}
-
-impl ConsumerObserver for Observer {
-    fn batch(&mut self, took: Millis, fetched: Fetched, committed: &CommitReport) {
-        let telemetry = &self.telemetry;
-        telemetry.batch(took.as_secs_f64());
-        telemetry.events(EventResult::Stored, committed.stored);
-        telemetry.events(EventResult::Duplicate, committed.duplicate);
-        telemetry.events(EventResult::Corrected, committed.corrected);
-        telemetry.events(EventResult::Dead, committed.dead);
-        telemetry.windows(WindowResult::Written, committed.written);
-        telemetry.windows(WindowResult::Revised, committed.revised);
-        telemetry.windows(WindowResult::Volatile, committed.volatile_rows);
-        telemetry.data_loss(DataLoss::Checksum, fetched.dead + committed.quarantined);
-        telemetry.data_loss(DataLoss::SequenceGap, fetched.missing);
-        telemetry.data_loss(DataLoss::DeadLetter, committed.dead);
-    }
-
-    fn store_error(&mut self, operation: &'static str, error: &(dyn Error + 'static)) {
-        let operation = match operation {
-            "commit" => StoreOperation::Commit,
-            _ => StoreOperation::Read,
-        };
-        fail(&self.telemetry, operation, error);
-    }
-
-    fn depth(&mut self, status: JournalStatus) {
-        self.telemetry.event_queue(status.depth, status.oldest);
-    }
 }

@@ -12,15 +12,15 @@ use crate::clock::SystemClock;
 use crate::config::PipelineConfig;
 use crate::effect::{Append, Effect, Level, Notice};
 use crate::expose::{Pages, Pulse};
-use crate::journal::JournalHandle;
+use crate::journal::{JournalHandle, Permit};
 use crate::model::error::chain;
 use crate::model::event::JournalRecord;
 use crate::model::time::Millis;
 use crate::pipeline::Pipeline;
 use crate::telemetry::Telemetry;
 use crate::upstream::Client;
-use crate::upstream::request::Endpoint;
-use crate::upstream::response::Answer;
+use crate::upstream::request::{ApiRequest, Endpoint, RequestId};
+use crate::upstream::response::{Answer, TransportFailure};
 use crate::upstream::socket::{EVENTS_MAX, Sockets};
 
 /// The loop turns at least this often, so that the pulse shows that it is alive.
@@ -59,6 +59,9 @@ pub struct Driver {
     pub clock: SystemClock,
     /// New configurations, each answered once it holds.
     pub configurations: mpsc::Receiver<(PipelineConfig, oneshot::Sender<()>)>,
+    /// Where several instances could poll: until when this one may, and where it says what it has
+    /// spent.
+    pub permit: Option<(Arc<Permit>, watch::Sender<String>)>,
 }
 
 /// What the world reports.
@@ -73,7 +76,7 @@ enum Event {
 
 impl Driver {
     /// Runs until `stop` turns true or its sender is gone; then makes durable what is held.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub async fn run(&mut self, mut stop: watch::Receiver<bool>) {
         // Unbounded on purpose: its senders are the requests in flight, which the budget bounds,
         // and one append.
         let (sender, mut events) = mpsc::unbounded_channel();
@@ -116,6 +119,12 @@ impl Driver {
                 }
                 None => self.pipeline.on_due(now),
             };
+            if effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::Request { .. }))
+            {
+                self.tell_spent();
+            }
             self.execute(effects, &mut tasks, &sender, Some(&mut sockets));
         }
         drop(sockets);
@@ -168,6 +177,31 @@ impl Driver {
         }
     }
 
+    /// Whether no other instance may be polling.
+    fn may_ask(&self) -> bool {
+        let held = |(permit, _): &(Arc<Permit>, _)| permit.holds(self.clock.now());
+        self.permit.as_ref().is_none_or(held)
+    }
+
+    /// The answer to a request that was not sent.
+    fn unasked(&self, id: RequestId, request: &ApiRequest) -> Event {
+        let now = self.clock.now();
+        let answer = Answer {
+            id,
+            sent_at: now,
+            received_at: now,
+            result: Err(TransportFailure::Connect),
+        };
+        Event::Answer(request.endpoint(), Box::new(answer))
+    }
+
+    /// Says what was spent, for whoever polls after us.
+    fn tell_spent(&self) {
+        if let Some((_, spent)) = &self.permit {
+            spent.send_replace(self.pipeline.spent(self.clock.now()));
+        }
+    }
+
     fn count(&self, endpoint: Endpoint, answer: &Answer) {
         let outcome = match &answer.result {
             Ok(response) => Ok(response.status),
@@ -208,6 +242,11 @@ impl Driver {
                 } => {
                     let (client, clock) = (Arc::clone(&self.client), self.clock);
                     let sender = sender.clone();
+                    if !self.may_ask() {
+                        // The lease is lost, and this run is about to be told.
+                        let _ = sender.send(self.unasked(id, &request));
+                        continue;
+                    }
                     tasks.spawn(async move {
                         let answer = client
                             .send(id, &request, timeout.to_duration(), &clock)

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::{AppError, fail, report_quarantine};
+use super::AppError;
+use super::upkeep::{fail, report_quarantine};
 use crate::catalog::StoreOperation;
 use crate::clock::SystemClock;
 use crate::config::{Config, PostgresConfig, StoreKind};
@@ -26,12 +27,15 @@ impl Rows {
     /// By the configuration.
     pub(super) async fn open(
         config: &Config,
-        dir: &DataDir,
+        dir: Option<&DataDir>,
         clock: SystemClock,
         telemetry: &Telemetry,
     ) -> Result<Self, AppError> {
         match &config.store.kind {
-            StoreKind::Sqlite => Self::sqlite(config, dir, clock.now().wall, telemetry),
+            StoreKind::Sqlite => {
+                let dir = dir.expect("who keeps a file has a directory");
+                Self::sqlite(config, dir, clock.now().wall, telemetry)
+            }
             StoreKind::Postgres(server) => Self::postgres(config, server, clock, telemetry).await,
         }
     }

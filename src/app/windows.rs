@@ -7,24 +7,24 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::AppError;
+use super::databases::Databases;
 use crate::catalog::{DataLoss, StoreOperation};
 use crate::config::Config;
 use crate::model::error::chain;
 use crate::model::time::UnixMillis;
-use crate::store::{DeadSamples, RemoteWrite, RemoteWriteObserver, StoreHandle, WindowReader};
+use crate::store::{DeadSamples, RemoteWrite, RemoteWriteObserver};
 use crate::telemetry::Telemetry;
 
 /// Sets it up; sends nothing yet.
 pub(super) fn remote_write(
     config: &Config,
-    store: &StoreHandle,
-    windows: &Arc<dyn WindowReader>,
+    databases: &Databases,
 ) -> Result<Option<RemoteWrite>, AppError> {
-    let Some(receiver) = &config.store.remote_write else {
+    let (Some(receiver), Some(store)) = (&config.store.remote_write, &databases.store) else {
         return Ok(None);
     };
     let (org, window) = (&config.source.name, config.pipeline.window);
-    let (store, windows) = (store.clone(), Arc::clone(windows));
+    let (store, windows) = (store.clone(), Arc::clone(&databases.windows));
     let sender = RemoteWrite::new(receiver, org, window, store, windows);
     let sender = sender.map_err(AppError::RemoteWrite)?;
     tracing::info!(url = %receiver.url, "sending closed windows by remote write");

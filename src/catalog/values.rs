@@ -79,6 +79,8 @@ label_enum!(
         Open => "open",
         /// Appending records and checkpoint to the queue.
         Append => "append",
+        /// Publishing records to a queue that several instances share.
+        Publish => "publish",
         /// Reading records from the queue.
         Read => "read",
         /// Committing events and rows.

@@ -18,6 +18,7 @@ mod otlp; //           where metrics are pushed to
 mod web; //            where and how results are served
 mod postgres; //       where rows are kept past one machine
 mod remote_write; //   where closed windows are sent to
+mod queue; //          how events travel, and who does what
 mod resolve; //        settings -> Config
 mod effective; //      Config -> YAML for people
 mod load; //           all of it in order
@@ -29,6 +30,7 @@ pub use load::{Loaded, load, parse};
 pub use otlp::{CARDINALITY_LIMIT_MIN, OtlpConfig, OtlpProtocol, OtlpTemporality};
 pub use postgres::{PostgresConfig, PostgresHost, PostgresTls};
 pub use pseudonym::PseudonymKey;
+pub use queue::{NatsConfig, NatsCredentials, QueueConfig, QueueKind, Role};
 pub use remote_write::RemoteWriteConfig;
 pub use secret::read_again as read_secret_again;
 
@@ -54,8 +56,10 @@ pub struct Config {
     pub pipeline: PipelineConfig,
     /// Where results are kept.
     pub store: StoreConfig,
-    /// Records a batch of the queue's consumer.
-    pub batch_size: usize,
+    /// How events travel from the poller to the store.
+    pub queue: QueueConfig,
+    /// What this instance does.
+    pub role: Role,
     /// Per-agent series.
     pub per_agent: PerAgent,
     /// Where metrics are pushed to; `None`: nowhere.

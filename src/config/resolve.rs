@@ -18,8 +18,9 @@ use super::layers::Environment;
 use super::raw::{Layer, RawValue};
 use super::settings::{SETTINGS, Support, setting};
 use super::{
-    Config, Dialect, LogConfig, LogFormat, LogLevel, PipelineConfig, SourceConfig, StoreConfig,
-    StoreKind, duration, otlp, postgres, pseudonym, region, remote_write, secret, values, web,
+    Config, Dialect, LogConfig, LogFormat, LogLevel, PipelineConfig, Role, SourceConfig,
+    StoreConfig, StoreKind, duration, otlp, postgres, pseudonym, queue, region, remote_write,
+    secret, values, web,
 };
 
 /// Most items of a list: every queue name is matched against every pattern.
@@ -49,14 +50,16 @@ pub(super) fn resolve(
         bad: BTreeSet::new(),
     };
     reader.refuse_unsupported();
-    let (source, secret_origin, urls_given) = source(&mut reader, environment);
+    let (queue, role) = queue::queue(&mut reader);
+    let (source, secret_origin, urls_given) = source(&mut reader, environment, role);
     let pipeline = pipeline(&mut reader, &source.name);
     let store = store(&mut reader, &pipeline);
     let config = Config {
         source,
         store,
         pipeline,
-        batch_size: reader.count("queue.batch_size", 1, 1_000) as usize,
+        queue,
+        role,
         per_agent: pseudonym::per_agent(&mut reader),
         otlp: otlp::otlp(&mut reader, environment),
         web: web::web(&mut reader),
@@ -69,13 +72,20 @@ pub(super) fn resolve(
     })
 }
 
-fn source(reader: &mut Reader<'_>, environment: &Environment) -> (SourceConfig, String, bool) {
+fn source(
+    reader: &mut Reader<'_>,
+    environment: &Environment,
+    role: Role,
+) -> (SourceConfig, String, bool) {
     let (api_url, login_url, urls_given) = urls(reader);
     let file = match reader.given("source.client_secret_file") {
         "" => None,
         path => Some((path, reader.place("source.client_secret_file"))),
     };
-    let found = secret::find(environment, file, reader.mistakes, reader.warnings);
+    // Who asks the platform for nothing need not be able to.
+    let asks = role.polls();
+    let found = asks.then(|| secret::find(environment, file, reader.mistakes, reader.warnings));
+    let found = found.flatten();
     let (client_secret, origin, client_secret_file) = match found {
         Some(found) => (found.secret, found.origin, found.file),
         None => (SecretString::from(""), String::new(), None),
@@ -84,7 +94,10 @@ fn source(reader: &mut Reader<'_>, environment: &Environment) -> (SourceConfig, 
         name: reader.value("source.name", values::name),
         api_url,
         login_url,
-        client_id: reader.required("source.client_id", values::client_id),
+        client_id: match asks {
+            true => reader.required("source.client_id", values::client_id),
+            false => String::new(),
+        },
         client_secret,
         client_secret_file,
     };

@@ -80,10 +80,6 @@ const fn list(path: &'static str, default: &'static [&'static str]) -> Setting {
     row(path, Shape::List, Support::Full, default)
 }
 
-const fn planned(path: &'static str) -> Setting {
-    row(path, Shape::Text, Support::Planned, &[""])
-}
-
 const fn words(
     path: &'static str,
     supported: &'static [&'static str],
@@ -155,12 +151,12 @@ pub const SETTINGS: &[Setting] = &[
     plain("window.max_wait", &["10m"]).live(),
     plain("window.include_offline", &["false"]),
     plain("stale_after", &["10m"]).live(),
-    words("queue.kind", &["embedded"], &["nats"], &["embedded"]),
+    words("queue.kind", &["embedded", "nats"], &[], &["embedded"]),
     plain("queue.batch_size", &["50"]),
-    planned("queue.url"),
-    planned("queue.stream"),
-    planned("queue.subject"),
-    planned("queue.credentials_file"),
+    text("queue.url", &[""]),
+    text("queue.stream", &["GENESYSCLOUD"]),
+    text("queue.subject", &["genesyscloud"]),
+    text("queue.credentials_file", &[""]),
     words("store.kind", &["sqlite", "postgres"], &[], &["sqlite"]),
     text("store.path", &["./data"]),
     plain("store.retention", &["7d"]).live(),
@@ -168,7 +164,7 @@ pub const SETTINGS: &[Setting] = &[
     text("store.remote_write.url", &[""]),
     text("store.remote_write.headers_file", &[""]),
     plain("store.remote_write.timeout", &["30s"]),
-    words("role", &["all"], &["poller", "aggregator"], &["all"]),
+    words("role", &["all", "poller", "aggregator"], &[], &["all"]),
     words("metrics.per_agent", &["off", "pseudonym", "id"], &["name"], &["off"]).live(),
     text("metrics.pseudonym_key_file", &[""]).live(),
     text("otlp.endpoint", &[""]),

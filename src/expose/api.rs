@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::records::{QueueRecord, Spellings};
+use super::state::Duty;
 use super::state::Pulse;
 use crate::catalog::StoreOperation;
 use crate::model::ids::UserId;
@@ -127,8 +128,15 @@ pub(super) fn healthy(pulse: &Pulse, now: Monotonic) -> Result<&'static str, Str
     }
 }
 
-/// Whether a snapshot was accepted since start.
-pub(super) fn ready(view: &View) -> Result<&'static str, String> {
+/// Whether the instance does what it is there for: of one that polls, whether a snapshot was
+/// accepted since start.
+pub(super) fn ready(view: &View, duty: Duty) -> Result<&'static str, String> {
+    match duty {
+        Duty::Polls => {}
+        Duty::StandsBy => return Err("standing by: another instance polls".to_owned()),
+        Duty::WillStore => return Err("the queue or the store was not reached yet".to_owned()),
+        Duty::Stores => return Ok("ready"),
+    }
     let health = &view.health;
     if health.accepted_at.is_some() {
         return Ok("ready");
@@ -287,6 +295,7 @@ pub(super) fn windows(
     }
     let page = reader.windows(query).map_err(|error| match error {
         ReadError::Cursor => ApiError::bad_parameter(format!("cursor: {error}")),
+        ReadError::Elsewhere => ApiError::not_found(&error.to_string()),
         ReadError::Store(cause) => {
             telemetry.store_error(StoreOperation::Query);
             tracing::warn!(%cause, "cannot read windows from the store");
@@ -300,7 +309,7 @@ pub(super) fn windows(
 }
 
 /// Pipeline health.
-pub(super) fn status(view: &View, telemetry: &Telemetry) -> Value {
+pub(super) fn status(view: &View, telemetry: &Telemetry, duty: Duty) -> Value {
     let health = &view.health;
     let build = telemetry.build();
     let outcomes: Vec<Value> = SnapshotOutcome::ALL
@@ -323,7 +332,7 @@ pub(super) fn status(view: &View, telemetry: &Telemetry) -> Value {
         "revision": build.revision,
         "rustVersion": build.rust_version,
         "viewBuiltAt": (view.built_at > UnixMillis(0)).then_some(view.built_at),
-        "ready": ready(view).is_ok(),
+        "ready": ready(view, duty).is_ok(),
         "up": health.up,
         "authenticated": health.authenticated,
         "pollIntervalSeconds": health.poll_interval.as_secs_f64(),

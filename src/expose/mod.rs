@@ -32,4 +32,4 @@ pub use names::SeriesNames;
 pub use page::{Format, Past, render, render_head, render_past};
 pub use pages::Pages;
 pub use server::serve;
-pub use state::{Front, Limits, Pulse, ReloadAsk, ServerState};
+pub use state::{Duty, Front, Limits, Pulse, ReloadAsk, ServerState};

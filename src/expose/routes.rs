@@ -150,11 +150,12 @@ async fn answer(
             Bytes::from_static(asset.content.as_bytes()).into(),
         ),
         Route::Healthy => line(api::healthy(&state.pulse, state.clock.now().mono)),
-        Route::Ready => line(api::ready(&state.pages.view())),
+        Route::Ready => line(api::ready(&state.pages.view(), state.pulse.duty())),
         Route::Reload => reload(state, &Method::GET, headers).await,
         Route::Status => json(Ok(api::encode(&api::status(
             &state.pages.view(),
             &state.telemetry,
+            state.pulse.duty(),
         )))),
         Route::Agents => {
             let query = api::AgentQuery::parse(query.unwrap_or_default());

@@ -1,7 +1,7 @@
 //! What the server serves from, and its limits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -78,9 +78,30 @@ impl Front {
     }
 }
 
-/// The driver's heartbeat: tells a pipeline that stands still from one that waits.
+/// What an instance is there for at the moment; readiness means something else for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// Asks the platform: ready once a snapshot was accepted.
+    Polls,
+    /// Waits until the one that polls is gone.
+    StandsBy,
+    /// Keeps rows of what others publish, and has not reached queue and store yet.
+    WillStore,
+    /// And has.
+    Stores,
+}
+
+impl Duty {
+    const ALL: [Self; 4] = [Self::Polls, Self::StandsBy, Self::WillStore, Self::Stores];
+}
+
+/// The heartbeat of whoever does the work: tells one that stands still from one that waits; and
+/// what the work is.
 #[derive(Debug)]
-pub struct Pulse(AtomicI64);
+pub struct Pulse {
+    last: AtomicI64,
+    duty: AtomicU8,
+}
 
 /// `/-/healthy` fails when the last beat is older than this. The driver beats at least every
 /// few seconds; a minute and a half of silence is no pause of any cause but ours.
@@ -91,17 +112,31 @@ const NEVER: i64 = i64::MIN;
 impl Pulse {
     /// No beat yet; healthy until the first one, because starting may take its time.
     pub const fn new() -> Self {
-        Self(AtomicI64::new(NEVER))
+        Self {
+            last: AtomicI64::new(NEVER),
+            duty: AtomicU8::new(Duty::Polls as u8),
+        }
     }
 
-    /// The driver is alive.
+    /// The work is another from now on.
+    pub fn take_up(&self, duty: Duty) {
+        self.duty.store(duty as u8, Ordering::Relaxed);
+    }
+
+    /// What the work is.
+    pub fn duty(&self) -> Duty {
+        let duty = self.duty.load(Ordering::Relaxed);
+        Duty::ALL[usize::from(duty)]
+    }
+
+    /// It is alive.
     pub fn beat(&self, now: Monotonic) {
-        self.0.store(now.0, Ordering::Relaxed);
+        self.last.store(now.0, Ordering::Relaxed);
     }
 
-    /// How long ago the driver last was alive, if that is too long.
+    /// How long ago it last was alive, if that is too long.
     pub fn silence(&self, now: Monotonic) -> Option<Millis> {
-        let last = self.0.load(Ordering::Relaxed);
+        let last = self.last.load(Ordering::Relaxed);
         let silence = Millis(now.0.saturating_sub(last));
         (last != NEVER && silence > PULSE_AGE_MAX).then_some(silence)
     }
@@ -199,5 +234,15 @@ mod tests {
         assert_eq!(pulse.silence(Monotonic(91_001)), Some(Millis(90_001)));
         pulse.beat(Monotonic(91_000));
         assert_eq!(pulse.silence(Monotonic(91_001)), None);
+    }
+
+    #[test]
+    fn a_duty_is_what_was_taken_up_last() {
+        let pulse = Pulse::new();
+        assert_eq!(pulse.duty(), Duty::Polls);
+        for duty in Duty::ALL {
+            pulse.take_up(duty);
+            assert_eq!(pulse.duty(), duty);
+        }
     }
 }

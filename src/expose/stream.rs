@@ -71,7 +71,7 @@ impl Reader {
     fn event(&mut self) -> Bytes {
         let (state, view) = (&self.state, self.state.pages.view());
         let pipeline = Pipeline {
-            status: api::status(&view, &state.telemetry),
+            status: api::status(&view, &state.telemetry, state.pulse.duty()),
             queue_oldest: state.telemetry.queue_oldest(),
             losses: state.telemetry.losses(),
             silence: state.pulse.silence(state.clock.now().mono),

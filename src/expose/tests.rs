@@ -1,6 +1,7 @@
 //! Queries of the API, judged without a socket.
 
 use super::api::*;
+use super::state::Duty;
 use crate::model::state::RoutingState;
 use crate::model::time::UnixMillis;
 use crate::model::view::{SnapshotOutcome, View};
@@ -91,19 +92,22 @@ fn path_segments_are_decoded_or_refused() {
 #[test]
 fn readiness_says_why_not() {
     let mut view = View::default();
-    assert_eq!(ready(&view).unwrap_err(), "no snapshot was accepted yet");
+    assert_eq!(
+        ready(&view, Duty::Polls).unwrap_err(),
+        "no snapshot was accepted yet"
+    );
     view.health
         .snapshots
         .insert(SnapshotOutcome::RejectedCoverage, 2);
     assert_eq!(
-        ready(&view).unwrap_err(),
+        ready(&view, Duty::Polls).unwrap_err(),
         "no snapshot was accepted yet; one was rejected (coverage)"
     );
     view.health.authenticated = Some(false);
     assert_eq!(
-        ready(&view).unwrap_err(),
+        ready(&view, Duty::Polls).unwrap_err(),
         "the platform refuses the credentials"
     );
     view.health.accepted_at = Some(NOW);
-    assert_eq!(ready(&view), Ok("ready"));
+    assert_eq!(ready(&view, Duty::Polls), Ok("ready"));
 }

@@ -83,13 +83,11 @@ impl Exporter {
             pipeline,
             view: Arc::default(),
             started: now.wall,
-            observer: Observer {
-                telemetry: Arc::clone(&telemetry),
-            },
+            observer: Observer::new(Arc::clone(&telemetry)),
             telemetry,
             journal,
             store,
-            batch_size: config.batch_size,
+            batch_size: config.queue.batch_size,
             per_agent: config.per_agent.clone(),
             _dir: dir,
         })

@@ -131,6 +131,20 @@ impl Pipeline {
         self.reconciler.view(at, now.wall, &self.delta, health)
     }
 
+    /// What was spent of the budget, for whoever polls after us.
+    pub fn spent(&self, now: Now) -> String {
+        self.budget_entry(now)
+    }
+
+    /// Counts what another has spent, as its [`Self::spent`] said it.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if it cannot be read.
+    pub fn also_spent(&mut self, spent: &str, now: Now) -> Result<(), CheckpointError> {
+        let entry = (BUDGET.to_owned(), spent.to_owned());
+        restore_budget(&mut self.budget, &[entry], now)
+    }
+
     fn budget_entry(&self, now: Now) -> String {
         let carried = self.budget.carried(now.mono);
         let entry = BudgetEntry {

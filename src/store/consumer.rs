@@ -11,8 +11,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::SystemClock;
-use crate::journal::{JournalError, JournalHandle, JournalStatus};
-use crate::model::time::{Millis, Monotonic};
+use crate::journal::{
+    DRAIN_MAX, JournalError, JournalHandle, JournalStatus, is_stopped, overdue, stopped,
+};
+use crate::model::time::Millis;
 
 use super::error::StoreError;
 use super::handle::StoreHandle;
@@ -23,10 +25,6 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 
 /// Longest wait after errors: short beside a window, long beside a full disk's patience.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
-
-/// Longest drain after the stop signal; what is left then waits in the journal for the next start.
-/// With the last append before it (2 s) the exporter ends within five seconds, however much waits.
-const DRAIN_MAX: Millis = Millis::from_secs(2);
 
 /// Hears what the consumer does; counts and logs are its business.
 pub trait ConsumerObserver: Send {
@@ -185,25 +183,4 @@ fn of_store(error: StoreError) -> Failure {
         StoreError::Gone(_) => Failure::Final(ConsumeError::Store(error)),
         error => Failure::Retry("commit", Box::new(error)),
     }
-}
-
-fn is_stopped(stop: &watch::Receiver<bool>) -> bool {
-    *stop.borrow() || stop.has_changed().is_err()
-}
-
-/// Ends when we have drained long enough: `until`, if we were told to stop already.
-async fn overdue(stop: &mut watch::Receiver<bool>, clock: SystemClock, until: Option<Monotonic>) {
-    match until {
-        Some(until) => tokio::time::sleep_until(clock.instant(until)).await,
-        None => {
-            stopped(stop).await;
-            tokio::time::sleep(DRAIN_MAX.to_duration()).await;
-        }
-    }
-}
-
-/// Ends when `stop` is true or its sender is gone.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is a stop too.
-    let _ = stop.wait_for(|stop| *stop).await;
 }

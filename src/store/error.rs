@@ -32,3 +32,13 @@ pub enum StoreError {
     #[error("the store cannot be reached")]
     Gone(#[source] journal::WorkerGone),
 }
+
+impl StoreError {
+    /// Whether what was to be stored is at fault, so that the same will never be stored.
+    pub(super) fn is_about_data(&self) -> bool {
+        match self {
+            Self::Postgres { source, .. } => source.is_about_data(),
+            Self::Open(_) | Self::Database { .. } | Self::Gone(_) => false,
+        }
+    }
+}

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crate::journal::Worker;
+use crate::journal::{Delivery, Worker};
 use crate::model::event::JournalRecord;
 use crate::model::time::UnixMillis;
 
+use super::arrivals::{Arrivals, Progress};
 use super::error::StoreError;
 use super::postgres::{PostgresError, PostgresStore};
 use super::prune::PruneReport;
@@ -85,6 +86,53 @@ impl StoreHandle {
         }
     }
 
+    /// Takes what came from producers, with its numbers, in one transaction.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::commit`], or [`PostgresStore::commit`].
+    pub async fn commit_deliveries(
+        &self,
+        deliveries: Vec<Delivery>,
+    ) -> Result<CommitReport, StoreError> {
+        let arrivals = Arrivals::from(deliveries);
+        match &self.engine {
+            Engine::Sqlite(worker) => {
+                run(worker, move |store| store.commit_arrivals(&arrivals)).await
+            }
+            Engine::Postgres(store) => {
+                let committed = store.commit_arrivals(&arrivals).await;
+                committed.map_err(during("commit to"))
+            }
+        }
+    }
+
+    /// [`SqliteStore::settle`], or [`PostgresStore::settle`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn settle(&self) -> Result<Vec<Progress>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(worker) => run(worker, SqliteStore::settle).await,
+            Engine::Postgres(store) => store.settle().await.map_err(during("settle")),
+        }
+    }
+
+    /// [`SqliteStore::forgo`], or [`PostgresStore::forgo`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn forgo(&self, producer: &str, seqs: Vec<u64>) -> Result<(), StoreError> {
+        let producer: Arc<str> = Arc::from(producer);
+        let taken: Vec<_> = seqs
+            .into_iter()
+            .map(|seq| (Arc::clone(&producer), seq))
+            .collect();
+        match &self.engine {
+            Engine::Sqlite(worker) => run(worker, move |store| store.forgo(&taken)).await,
+            Engine::Postgres(store) => store.forgo(&taken).await.map_err(during("note in")),
+        }
+    }
+
     /// [`SqliteStore::prune`], or [`PostgresStore::prune`], until there is nothing more to forget.
     ///
     /// # Errors
@@ -102,6 +150,17 @@ impl StoreHandle {
             if !step.more {
                 return Ok(all);
             }
+        }
+    }
+
+    /// Whether nobody else sends closed windows of this store. A file has one owner anyway.
+    ///
+    /// # Errors
+    /// If PostgreSQL refuses.
+    pub async fn sends_alone(&self) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(true),
+            Engine::Postgres(store) => store.sends_alone().await.map_err(during("read")),
         }
     }
 

@@ -4,17 +4,23 @@
 //! position, so that a record counts once however often it comes. Decides nothing about figures:
 //! that is the window function's.
 
+mod aggregator;
+mod arrivals;
 mod cells;
 mod columns;
 mod consumer;
 #[cfg(test)]
 mod consumer_tests;
 mod cursor;
+mod deliveries;
+#[cfg(test)]
+mod deliveries_tests;
 mod error;
 mod event_row;
 mod event_rows;
 mod fact_rows;
 mod handle;
+mod holes;
 mod postgres;
 mod prune;
 mod reader;
@@ -31,6 +37,8 @@ mod trouble_tests;
 mod window_row;
 mod window_rows;
 
+pub use aggregator::{AggregatorObserver, aggregate};
+pub use arrivals::Progress;
 pub use consumer::{ConsumeError, ConsumerObserver, Fetched, consume};
 pub use cursor::PAGE_ROWS_MAX;
 pub use error::StoreError;
@@ -81,12 +89,25 @@ pub trait WindowReader: Send + Sync {
     fn windows(&self, query: &WindowQuery) -> Result<WindowPage, ReadError>;
 }
 
+/// Reads nothing: rows are kept by other instances.
+#[derive(Debug)]
+pub struct NoRows;
+
+impl WindowReader for NoRows {
+    fn windows(&self, _: &WindowQuery) -> Result<WindowPage, ReadError> {
+        Err(ReadError::Elsewhere)
+    }
+}
+
 /// Why rows could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The cursor was not made by this exporter.
     #[error("the cursor is not one that this exporter gave")]
     Cursor,
+    /// This instance keeps no rows.
+    #[error("this instance keeps no windows; ask one whose role is aggregator or all")]
+    Elsewhere,
     /// The database did not answer.
     #[error("cannot read windows from the store")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -51,6 +51,24 @@ pub struct CommitReport {
     pub window_closed_until: Option<UnixMillis>,
 }
 
+impl CommitReport {
+    /// What another commit did after this one.
+    pub(super) fn add(&mut self, later: &Self) {
+        self.stored += later.stored;
+        self.duplicate += later.duplicate;
+        self.corrected += later.corrected;
+        self.conflicts += later.conflicts;
+        self.skipped += later.skipped;
+        self.written += later.written;
+        self.revised += later.revised;
+        self.deleted += later.deleted;
+        self.volatile_rows += later.volatile_rows;
+        self.dead += later.dead;
+        self.quarantined += later.quarantined;
+        self.window_closed_until = later.window_closed_until;
+    }
+}
+
 /// A set of suspects is whole even if a thread died while it held the lock.
 pub(super) fn lock(
     suspects: &Suspects,

@@ -10,7 +10,7 @@ use crate::journal::Database;
 /// The store's file and its migrations.
 pub(super) const DATABASE: Database = Database {
     file: "store.db",
-    migrations: &[SCHEMA_1, SCHEMA_2],
+    migrations: &[SCHEMA_1, SCHEMA_2, SCHEMA_3],
 };
 
 const SCHEMA_1: &str = "
@@ -129,4 +129,21 @@ CREATE TABLE remote_write_dead (
     reason TEXT NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
+";
+
+/// Numbers of producers: everything up to `floor` is committed, and what `delivery` names beyond.
+const SCHEMA_3: &str = "
+CREATE TABLE producer (
+    org TEXT NOT NULL,
+    producer TEXT NOT NULL,
+    floor INTEGER NOT NULL,
+    PRIMARY KEY (org, producer)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE delivery (
+    org TEXT NOT NULL,
+    producer TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (org, producer, seq)
+) STRICT, WITHOUT ROWID;
 ";

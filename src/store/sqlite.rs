@@ -16,6 +16,7 @@ use crate::model::event::JournalRecord;
 use crate::model::ids::UserId;
 use crate::model::time::UnixMillis;
 
+use super::arrivals::{Arrivals, Progress};
 use super::error::StoreError;
 use super::handle::StoreStatus;
 use super::prune::{self, PruneReport};
@@ -24,7 +25,7 @@ use super::remote_write::DeadSamples;
 use super::report::{CommitReport, StoreSettings, Suspects, lock};
 use super::schema::DATABASE;
 use super::touch::{self, Touched, TouchedAgents, needed, recompute};
-use super::{event_rows, fact_rows, sent, window_rows};
+use super::{deliveries, event_rows, fact_rows, sent, window_rows};
 
 /// The store, owned by one thread.
 #[derive(Debug)]
@@ -90,8 +91,27 @@ impl SqliteStore {
     /// # Errors
     /// If SQLite refuses; nothing has happened then, and the same batch can be tried again.
     pub fn commit(&mut self, batch: &[(u64, JournalRecord)]) -> Result<CommitReport, StoreError> {
+        self.take_batch(batch, None)
+    }
+
+    /// Takes what came from producers, in any order and any number of times.
+    ///
+    /// # Errors
+    /// As for [`Self::commit`].
+    pub(super) fn commit_arrivals(
+        &mut self,
+        arrivals: &Arrivals,
+    ) -> Result<CommitReport, StoreError> {
+        self.take_batch(&arrivals.records, Some(arrivals))
+    }
+
+    fn take_batch(
+        &mut self,
+        batch: &[(u64, JournalRecord)],
+        arrivals: Option<&Arrivals>,
+    ) -> Result<CommitReport, StoreError> {
         let suspects = std::mem::take(&mut *lock(&self.suspects));
-        let committed = self.try_commit(batch, &suspects);
+        let committed = self.try_commit(batch, arrivals, &suspects);
         if committed.is_err() {
             lock(&self.suspects).extend(suspects);
         }
@@ -101,6 +121,7 @@ impl SqliteStore {
     fn try_commit(
         &mut self,
         batch: &[(u64, JournalRecord)],
+        arrivals: Option<&Arrivals>,
         suspects: &BTreeSet<(UserId, UnixMillis)>,
     ) -> rusqlite::Result<CommitReport> {
         let org = self.settings.org.as_str();
@@ -110,15 +131,32 @@ impl SqliteStore {
         let mut agents = TouchedAgents::new();
         let mut last = cursor;
         for (seq, record) in batch {
-            if *seq <= cursor {
-                report.skipped += 1;
-                continue;
+            // Numbers of producers are not the journal's.
+            if arrivals.is_none() {
+                if *seq <= cursor {
+                    report.skipped += 1;
+                    continue;
+                }
+                last = last.max(*seq);
             }
-            last = last.max(*seq);
             if let Some(refusal) = touch::sort(&mut agents, record) {
-                bury(&transaction, org, *seq, refusal.label(), record)?;
+                let payload = serde_json::to_string(record).expect("plain data has a JSON form");
+                bury(&transaction, org, *seq, refusal.label(), &payload)?;
                 report.dead += 1;
             }
+        }
+        if let Some(arrivals) = arrivals {
+            for letter in &arrivals.poison {
+                bury(
+                    &transaction,
+                    org,
+                    letter.seq,
+                    letter.reason,
+                    &letter.payload,
+                )?;
+                report.dead += 1;
+            }
+            deliveries::take(&transaction, org, &arrivals.taken)?;
         }
         for (user, start) in suspects {
             touch::suspect(&mut agents, user, *start);
@@ -141,6 +179,33 @@ impl SqliteStore {
         report.window_closed_until = closed_for_all(&transaction, &self.settings)?;
         transaction.commit()?;
         Ok(report)
+    }
+
+    /// Raises the floors of producers as far as their numbers follow without a hole.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn settle(&mut self) -> Result<Vec<Progress>, StoreError> {
+        let run = |store: &mut Self| {
+            let transaction = journal::begin(&mut store.connection)?;
+            let progress = deliveries::settle(&transaction, &store.settings.org)?;
+            transaction.commit()?;
+            Ok(progress)
+        };
+        run(self).map_err(during("settle"))
+    }
+
+    /// Notes numbers of a producer that will never come.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn forgo(&mut self, taken: &[(Arc<str>, u64)]) -> Result<(), StoreError> {
+        let run = |store: &mut Self| {
+            let transaction = journal::begin(&mut store.connection)?;
+            deliveries::take(&transaction, &store.settings.org, taken)?;
+            transaction.commit()
+        };
+        run(self).map_err(during("note in"))
     }
 
     /// The last number of the journal that is committed; 0 before the first.
@@ -314,9 +379,8 @@ fn bury(
     org: &str,
     seq: u64,
     reason: &str,
-    record: &JournalRecord,
+    payload: &str,
 ) -> rusqlite::Result<()> {
-    let payload = serde_json::to_string(record).expect("plain data has a JSON form");
     transaction
         .prepare_cached(
             "INSERT INTO dead_letter (org, seq, reason, payload) VALUES (?1, ?2, ?3, ?4)",

@@ -41,6 +41,7 @@ pub struct Telemetry {
     event_queue_depth: OptionalGauge,
     event_queue_oldest: OptionalGauge,
     store_size: OptionalGauge,
+    leader: OptionalGauge,
     config_successful: OptionalGauge,
     config_success_at: OptionalGauge,
 }
@@ -87,6 +88,7 @@ impl Telemetry {
             event_queue_depth: optional_gauge(&registry, Metric::EventQueueDepth),
             event_queue_oldest: optional_gauge(&registry, Metric::EventQueueOldest),
             store_size: optional_gauge(&registry, Metric::StoreSize),
+            leader: optional_gauge(&registry, Metric::Leader),
             config_successful: optional_gauge(&registry, Metric::ConfigLastReloadSuccessful),
             config_success_at: optional_gauge(&registry, Metric::ConfigLastReloadSuccess),
             registry,
@@ -165,6 +167,11 @@ impl Telemetry {
     /// Size of the store's files.
     pub fn store_size(&self, bytes: u64) {
         self.store_size.set(Some(bytes as f64));
+    }
+
+    /// This instance polls, or stands by.
+    pub fn leader(&self, leads: bool) {
+        self.leader.set(Some(f64::from(u8::from(leads))));
     }
 
     /// A configuration was accepted at start or reload.

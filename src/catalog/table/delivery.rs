@@ -123,4 +123,12 @@ pub(super) const ROWS: &[MetricSpec] = &[
             "Pushes by OTLP by what became of them; a push of several requests succeeded if all of them did.",
         ))
     },
+    delivery(row(
+        Metric::Leader,
+        "genesyscloud_leader",
+        "genesyscloud.leader",
+        Unit::None,
+        Kind::Gauge,
+        "1 while this instance is the one that polls, 0 while it stands by; absent where no other could.",
+    )),
 ];

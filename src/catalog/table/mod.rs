@@ -89,6 +89,7 @@ pub enum Metric {
     StoreErrors,
     StoreSize,
     OtlpExports,
+    Leader,
     // The exporter.
     ConfigLastReloadSuccessful,
     ConfigLastReloadSuccess,

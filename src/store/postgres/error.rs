@@ -72,6 +72,17 @@ impl PostgresError {
             Self::NewerSchema { .. } | Self::OldServer { .. } | Self::Certificates { .. } => false,
         }
     }
+
+    /// Whether the server refused what it was given rather than to work.
+    pub(in crate::store) fn is_about_data(&self) -> bool {
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        // Classes: data exceptions, violations of constraints.
+        source
+            .code()
+            .is_some_and(|code| matches!(code.code().get(..2), Some("22" | "23")))
+    }
 }
 
 fn is_passing(error: &tokio_postgres::Error) -> bool {

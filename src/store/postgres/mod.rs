@@ -17,7 +17,7 @@ mod schema;
 mod statements;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod transaction;
 mod values;
 

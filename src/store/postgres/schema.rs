@@ -8,7 +8,7 @@
 use super::values::{Column, Kind};
 
 /// `MIGRATIONS[n]` leads from schema `n` to `n + 1`.
-pub(super) const MIGRATIONS: &[&str] = &[SCHEMA_1];
+pub(super) const MIGRATIONS: &[&str] = &[SCHEMA_1, SCHEMA_2];
 
 /// Where the version of the schema is recorded.
 pub(super) const VERSION_TABLE: &str =
@@ -174,5 +174,22 @@ CREATE TABLE quarantined_row (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     origin TEXT NOT NULL,
     content TEXT NOT NULL
+);
+"#;
+
+/// Numbers of producers: everything up to `floor` is committed, and what `delivery` names beyond.
+const SCHEMA_2: &str = r#"
+CREATE TABLE producer (
+    org TEXT COLLATE "C" NOT NULL,
+    producer TEXT COLLATE "C" NOT NULL,
+    floor BIGINT NOT NULL,
+    PRIMARY KEY (org, producer)
+);
+
+CREATE TABLE delivery (
+    org TEXT COLLATE "C" NOT NULL,
+    producer TEXT COLLATE "C" NOT NULL,
+    seq BIGINT NOT NULL,
+    PRIMARY KEY (org, producer, seq)
 );
 "#;

@@ -49,7 +49,7 @@ statements! {
         WHERE roster.org = $1 AND roster.until_at IS NULL",
     Size => "SELECT coalesce(sum(pg_total_relation_size(parts.relid)), 0)::bigint \
         FROM unnest(ARRAY['agent_event', 'agent_window', 'agent', 'confirmation', 'roster', \
-            'presence', 'progress', 'dead_letter', 'quarantined_row']) AS named, \
+            'presence', 'progress', 'dead_letter', 'quarantined_row', 'delivery']) AS named, \
             LATERAL (SELECT named::regclass AS relid UNION \
                 SELECT relid FROM pg_partition_tree(named::regclass)) AS parts",
     LoadEvents => format!(
@@ -132,6 +132,27 @@ statements! {
         ON CONFLICT (org, user_id) DO UPDATE SET closed_until = EXCLUDED.closed_until",
     Bury => "INSERT INTO dead_letter SELECT $1, * \
         FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[]) ON CONFLICT DO NOTHING",
+    /// Numbers of producers; in rising order, so that nobody waits in a circle.
+    Take => "INSERT INTO delivery SELECT $1, * FROM unnest($2::text[], $3::bigint[]) \
+        ON CONFLICT DO NOTHING",
+    MeetProducers => "INSERT INTO producer SELECT DISTINCT org, producer, 0 FROM delivery \
+        WHERE org = $1 ON CONFLICT DO NOTHING",
+    /// As far as numbers follow without a hole.
+    RaiseFloors => "WITH run AS (SELECT d.producer, d.seq, p.floor, \
+            d.seq - row_number() OVER (PARTITION BY d.producer ORDER BY d.seq) AS base \
+            FROM delivery AS d JOIN producer AS p USING (org, producer) \
+            WHERE d.org = $1 AND d.seq > p.floor), \
+        reached AS (SELECT producer, max(seq) AS floor FROM run WHERE base = floor \
+            GROUP BY producer) \
+        UPDATE producer AS p SET floor = reached.floor FROM reached \
+        WHERE p.org = $1 AND p.producer = reached.producer AND p.floor < reached.floor",
+    ForgetTaken => "DELETE FROM delivery AS d USING producer AS p \
+        WHERE d.org = $1 AND p.org = d.org AND p.producer = d.producer AND d.seq <= p.floor",
+    Floors => "SELECT p.producer, p.floor, min(d.seq) FROM producer AS p \
+        LEFT JOIN delivery AS d USING (org, producer) \
+        WHERE p.org = $1 GROUP BY p.producer, p.floor ORDER BY p.producer",
+    /// For as long as the connection lives; who has it already has it.
+    SendAlone => "SELECT pg_try_advisory_lock($1::int, $2::int)",
     SentUntil => "SELECT sent_until FROM remote_write WHERE org = $1",
     /// With what was refused on the way, in one statement and so all or nothing.
     NoteSent => "WITH refused AS (INSERT INTO remote_write_dead \

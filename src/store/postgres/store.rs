@@ -12,6 +12,7 @@ use crate::model::event::JournalRecord;
 use crate::model::ids::UserId;
 use crate::model::time::UnixMillis;
 
+use super::super::arrivals::{Arrivals, Progress};
 use super::super::handle::StoreStatus;
 use super::super::prune::PruneReport;
 use super::super::remote_write::DeadSamples;
@@ -22,7 +23,7 @@ use super::migrate::{check, migrate};
 use super::partitions;
 use super::reader::PostgresReader;
 use super::statements::{Asked, Query};
-use super::transaction::{closed_for_all, commit};
+use super::transaction::{Batch, closed_for_all, commit, sends_alone, take};
 use super::values::Stamp;
 
 /// Where one connection is kept, and made when there is none.
@@ -154,6 +155,21 @@ impl PostgresStore {
         &self,
         batch: &[(u64, JournalRecord)],
     ) -> Result<CommitReport, PostgresError> {
+        self.take(Batch::Journal(batch)).await
+    }
+
+    /// Takes what came from producers, with their numbers; the same holds.
+    ///
+    /// # Errors
+    /// As for [`Self::commit`].
+    pub(in crate::store) async fn commit_arrivals(
+        &self,
+        arrivals: &Arrivals,
+    ) -> Result<CommitReport, PostgresError> {
+        self.take(Batch::Arrivals(arrivals)).await
+    }
+
+    async fn take(&self, batch: Batch<'_>) -> Result<CommitReport, PostgresError> {
         let suspects = std::mem::take(&mut *lock(&self.suspects));
         let committed = self.try_commit(batch, &suspects).await;
         if committed.is_err() {
@@ -164,12 +180,50 @@ impl PostgresStore {
 
     async fn try_commit(
         &self,
-        batch: &[(u64, JournalRecord)],
+        batch: Batch<'_>,
         suspects: &BTreeSet<(UserId, UnixMillis)>,
     ) -> Result<CommitReport, PostgresError> {
         let settings = self.writer.settings();
         self.writer
             .with(async |live| commit(live, settings, batch, suspects).await)
+            .await
+    }
+
+    /// Raises the floors of producers as far as their numbers follow without a hole.
+    ///
+    /// # Errors
+    /// If the server does not answer or refuses.
+    pub async fn settle(&self) -> Result<Vec<Progress>, PostgresError> {
+        let org = &self.reader.settings().org;
+        self.reader
+            .with(async |live| {
+                for query in [Query::MeetProducers, Query::RaiseFloors, Query::ForgetTaken] {
+                    live.query(query, [org]).await?;
+                }
+                let rows = live.query(Query::Floors, [org]).await?;
+                let progress = rows.iter().map(|row| {
+                    Ok(Progress {
+                        producer: row.try_get(0)?,
+                        floor: row.try_get::<_, i64>(1)? as u64,
+                        next: row.try_get::<_, Option<i64>>(2)?.map(|next| next as u64),
+                    })
+                });
+                progress.collect()
+            })
+            .await
+    }
+
+    /// Notes numbers of a producer that will never come.
+    ///
+    /// # Errors
+    /// If the server does not answer or refuses.
+    pub async fn forgo(&self, taken: &[(Arc<str>, u64)]) -> Result<(), PostgresError> {
+        let org = &self.reader.settings().org;
+        self.reader
+            .with(async |live| match take(org, taken) {
+                Some(change) => live.execute(&change).await.map(|_| ()),
+                None => Ok(()),
+            })
             .await
     }
 
@@ -185,6 +239,17 @@ impl PostgresStore {
                 partitions::make_ahead(&live.client, now).await?;
                 partitions::prune(live, settings, before).await
             })
+            .await
+    }
+
+    /// Whether this instance is the one that sends closed windows.
+    ///
+    /// # Errors
+    /// If the server does not answer or refuses.
+    pub async fn sends_alone(&self) -> Result<bool, PostgresError> {
+        let org = &self.reader.settings().org;
+        self.reader
+            .with(async |live| sends_alone(live, org).await)
             .await
     }
 

@@ -26,7 +26,7 @@ use crate::window::tests::{arb_journal_and_permutation, event, mark};
 #[path = "../../../tests/live/support/cluster.rs"]
 #[allow(dead_code, reason = "shared with the live tests")]
 mod cluster;
-use cluster::Cluster;
+pub(in crate::store) use cluster::Cluster;
 
 /// The database that every cluster has.
 const DATABASE: &str = "postgres";
@@ -45,7 +45,7 @@ fn config(cluster: &Cluster) -> PostgresConfig {
     }
 }
 
-fn store(cluster: &Cluster, settings: &StoreSettings) -> PostgresStore {
+pub(in crate::store) fn store(cluster: &Cluster, settings: &StoreSettings) -> PostgresStore {
     PostgresStore::new(&config(cluster), settings, SystemClock::new()).unwrap()
 }
 
@@ -102,6 +102,21 @@ fn dump_sqlite(place: &Place, table: &str, columns: &[Column], but: &[&str]) -> 
 fn sorted(mut rows: Vec<String>) -> Vec<String> {
     rows.sort();
     rows
+}
+
+/// What the windows of an organisation say, as [`windows_in_file`] says it.
+pub(in crate::store) fn windows_of(cluster: &Cluster, org: &str) -> Vec<String> {
+    sorted(dump(
+        cluster,
+        "agent_window",
+        &WINDOW_COLUMNS,
+        org,
+        &NO_FIGURES,
+    ))
+}
+
+pub(in crate::store) fn windows_in_file(place: &Place) -> Vec<String> {
+    dump_sqlite(place, "agent_window", &WINDOW_COLUMNS, &NO_FIGURES)
 }
 
 /// Not figures: how often a row was computed, and when what it rests on came in.
@@ -434,7 +449,7 @@ async fn a_server_that_is_away_is_waited_for_and_one_that_refuses_is_not() {
     let error = store(&cluster, &settings(300)).open().await.unwrap_err();
     let newer = PostgresError::NewerSchema {
         found: 99,
-        known: 1,
+        known: 2,
     };
     assert_eq!(error.to_string(), newer.to_string());
     assert!(!error.is_passing());

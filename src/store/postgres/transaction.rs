@@ -4,6 +4,7 @@
 //! after one that fails refuses all that follow, so that the commit at the end stands for all.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use tokio_postgres::{Error, Row};
@@ -14,6 +15,7 @@ use crate::model::ids::UserId;
 use crate::model::time::UnixMillis;
 use crate::window::AgentFacts;
 
+use super::super::arrivals::{Arrivals, Poison};
 use super::super::report::{CommitReport, StoreSettings};
 use super::super::touch::{self, Applied, Touched, TouchedAgents, needed, recompute};
 use super::facts::{
@@ -34,18 +36,25 @@ const ORG_LOCK: i32 = 0x6765_6e65;
 pub(super) async fn commit(
     live: &Live,
     settings: &StoreSettings,
-    batch: &[(u64, JournalRecord)],
+    batch: Batch<'_>,
     suspects: &BTreeSet<(UserId, UnixMillis)>,
 ) -> Result<CommitReport, Error> {
     let mut report = CommitReport::default();
     let mut agents = TouchedAgents::new();
     let mut letters = Letters::default();
-    for (seq, record) in batch {
+    for (seq, record) in batch.records() {
         letters.cursor = letters.cursor.max(*seq);
         if let Some(refusal) = touch::sort(&mut agents, record) {
             letters.push(*seq, refusal.label(), record);
             report.dead += 1;
         }
+    }
+    let arrivals = batch.arrivals();
+    if let Some(arrivals) = arrivals {
+        // The journal's numbers are not those of producers.
+        letters.cursor = 0;
+        report.dead += arrivals.poison.len() as u64;
+        letters.poison(&arrivals.poison);
     }
     for (user, start) in suspects {
         touch::suspect(&mut agents, user, *start);
@@ -95,8 +104,47 @@ pub(super) async fn commit(
     let mut last = changes;
     last.extend(write_windows(settings, &written, &gone));
     last.extend(letters.changes(&settings.org));
+    last.extend(arrivals.and_then(|arrivals| take(&settings.org, &arrivals.taken)));
     report.window_closed_until = end(live, settings, letters.cursor, &last).await?;
     Ok(report)
+}
+
+/// What a commit takes.
+#[derive(Clone, Copy)]
+pub(super) enum Batch<'b> {
+    /// Records of the journal, by its numbers.
+    Journal(&'b [(u64, JournalRecord)]),
+    /// What came from producers.
+    Arrivals(&'b Arrivals),
+}
+
+impl<'b> Batch<'b> {
+    fn records(self) -> &'b [(u64, JournalRecord)] {
+        match self {
+            Self::Journal(records) => records,
+            Self::Arrivals(arrivals) => &arrivals.records,
+        }
+    }
+
+    fn arrivals(self) -> Option<&'b Arrivals> {
+        match self {
+            Self::Journal(_) => None,
+            Self::Arrivals(arrivals) => Some(arrivals),
+        }
+    }
+}
+
+/// Notes numbers of producers.
+pub(super) fn take<'c>(org: &'c str, taken: &'c [(Arc<str>, u64)]) -> Option<Change<'c>> {
+    if taken.is_empty() {
+        return None;
+    }
+    let producers: Vec<&str> = taken.iter().map(|(producer, _)| &**producer).collect();
+    let seqs: Vec<i64> = taken.iter().map(|(_, seq)| *seq as i64).collect();
+    Some(Change {
+        query: Query::Take,
+        params: vec![Box::new(org), Box::new(producers), Box::new(seqs)],
+    })
 }
 
 /// Windows of one agent that lie close together.
@@ -146,6 +194,17 @@ pub(super) fn hold(org: &str, alone: bool) -> Change<'static> {
         },
         params: vec![Box::new(ORG_LOCK), Box::new(crc32(org.as_bytes()) as i32)],
     }
+}
+
+/// Sets the lock of whoever sends closed windows apart from that of organisations.
+const SENDER_LOCK: i32 = 0x7365_6e64;
+
+/// Whether this connection is the one of the organisation that sends closed windows: a receiver
+/// refuses samples that come out of order, as those of two would.
+pub(super) async fn sends_alone(live: &Live, org: &str) -> Result<bool, Error> {
+    let org = crc32(org.as_bytes()) as i32;
+    let rows = live.query(Query::SendAlone, [&SENDER_LOCK, &org]).await?;
+    rows.first().map_or(Ok(false), |row| row.try_get(0))
 }
 
 /// The lock of an agent. Two that share a number by accident only wait for each other.
@@ -208,6 +267,16 @@ struct Letters {
 impl Letters {
     fn push(&mut self, seq: u64, reason: &'static str, record: &JournalRecord) {
         let payload = serde_json::to_string(record).expect("plain data has a JSON form");
+        self.add(seq, reason, payload);
+    }
+
+    fn poison(&mut self, poison: &[Poison]) {
+        for letter in poison {
+            self.add(letter.seq, letter.reason, letter.payload.clone());
+        }
+    }
+
+    fn add(&mut self, seq: u64, reason: &'static str, payload: String) {
         self.seqs.push(seq as i64);
         self.checksums.push(crc32(payload.as_bytes()).into());
         self.reasons.push(reason);

@@ -187,6 +187,10 @@ impl RemoteWrite {
         stop: &mut watch::Receiver<bool>,
         observer: &mut impl RemoteWriteObserver,
     ) -> Result<bool, RemoteWriteError> {
+        let alone = self.store.sends_alone().await;
+        if !alone.map_err(RemoteWriteError::Store)? {
+            return Ok(false);
+        }
         let status = self.store.status().await.map_err(RemoteWriteError::Store)?;
         let Some(closed) = status.window_closed_until else {
             return Ok(false);

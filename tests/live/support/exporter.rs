@@ -110,7 +110,10 @@ impl Setup {
         for (path, value) in &self.settings {
             let (head, key) = path.split_once('.').unwrap_or(("", path));
             if head != section {
-                writeln!(text, "{head}:").unwrap();
+                // A key of the top stands by itself.
+                if !head.is_empty() {
+                    writeln!(text, "{head}:").unwrap();
+                }
                 section = head;
             }
             let indent = if head.is_empty() { "" } else { "  " };

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit; //        rows against the truth
 mod audit_tests; //             the audit notices what it is there for
+pub(crate) mod broker; //       a NATS of its own
 #[allow(dead_code, reason = "shared with the tests of the store")]
 pub(crate) mod cluster; //      a PostgreSQL of its own
 pub(crate) mod counters; //     time counters against the truth

@@ -1,0 +1,178 @@
+//! Who polls: always this instance, or only while it holds the lease.
+
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::AppError;
+use crate::config::{PipelineConfig, Role};
+use crate::driver::Driver;
+use crate::expose::Duty;
+use crate::journal::{Kept, Leadership, NatsLink, Standing};
+use crate::model::time::Millis;
+use crate::pipeline::Pipeline;
+
+/// Shortest and longest time that a lease holds. With a poll each fifteen seconds whoever follows
+/// has it after fifteen seconds and a snapshot well before thirty: two intervals.
+const LEASE_MIN: Millis = Millis::from_secs(3);
+const LEASE_MAX: Millis = Millis::from_secs(15);
+
+/// A standby shows this often that it is alive.
+const BEAT_EVERY: Millis = Millis::from_secs(5);
+
+/// The driver, and what it waits for.
+pub(super) struct Polling {
+    pub(super) driver: Driver,
+    pub(super) config: PipelineConfig,
+    /// What the pipeline starts from.
+    pub(super) checkpoint: Vec<(String, String)>,
+    /// `None`: there is nobody else.
+    pub(super) leadership: Option<Leadership>,
+}
+
+/// The lease of pollers. An instance that does everything is the only one: it polls whether NATS
+/// is there or not.
+pub(super) fn leadership(
+    nats: Option<&(NatsLink, Option<Standing>)>,
+    role: Role,
+    config: &PipelineConfig,
+    driver: &mut Driver,
+) -> Option<Leadership> {
+    let (link, standing) = nats.filter(|_| role == Role::Poller)?;
+    let standing = standing.as_ref()?;
+    let (spent, told) = watch::channel(String::new());
+    let ttl = config.poll_interval.max(LEASE_MIN).min(LEASE_MAX);
+    let leadership = Leadership::new(link.clone(), standing.name(), ttl, driver.clock, told);
+    driver.permit = Some((leadership.permit(), spent));
+    Some(leadership)
+}
+
+/// Starts it. An instance that only stores has no driver, and takes every configuration for good.
+pub(super) fn start(
+    polling: Option<Polling>,
+    reconfigured: Option<tokio::sync::mpsc::Receiver<(PipelineConfig, oneshot::Sender<()>)>>,
+    role: Role,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<Result<(), AppError>> {
+    debug_assert_eq!(polling.is_some(), role.polls());
+    match polling {
+        Some(polling) => tokio::spawn(polling.run(stop)),
+        None => tokio::spawn(idle(reconfigured, stop)),
+    }
+}
+
+async fn idle(
+    mut reconfigured: Option<tokio::sync::mpsc::Receiver<(PipelineConfig, oneshot::Sender<()>)>>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), AppError> {
+    loop {
+        let next = async {
+            match &mut reconfigured {
+                Some(receiver) => receiver.recv().await,
+                None => None,
+            }
+        };
+        tokio::select! {
+            // Its guard must not be held while another arm waits.
+            () = async { drop(stop.wait_for(|stopped| *stopped).await); } => return Ok(()),
+            Some((_, done)) = next => {
+                // Whoever asked may have gone.
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+impl Polling {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), AppError> {
+        let Some(mut leadership) = self.leadership.take() else {
+            self.driver.run(stop).await;
+            return Ok(());
+        };
+        loop {
+            let won = self.stand_by(&mut leadership, &mut stop).await;
+            let Some((revision, spent)) = won else {
+                return Ok(());
+            };
+            self.take_over(spent)?;
+            tracing::info!(kind = "lease", "this instance polls");
+            let (halt, halted) = watch::channel(false);
+            let keeper = tokio::spawn({
+                let stop = stop.clone();
+                async move {
+                    let kept = leadership.keep(revision, stop).await;
+                    // The driver is there: it ends by this alone.
+                    let _ = halt.send(true);
+                    (leadership, kept)
+                }
+            });
+            self.driver.run(halted).await;
+            let kept = keeper.await;
+            let (kept_by, kept) = kept.map_err(|_| AppError::Died { part: "the lease" })?;
+            leadership = kept_by;
+            if kept == Kept::Stopped {
+                leadership.release().await;
+                return Ok(());
+            }
+            self.step_down().await?;
+        }
+    }
+
+    /// Another may poll by now: what this instance knew is for later, and shown no more.
+    async fn step_down(&mut self) -> Result<(), AppError> {
+        tracing::error!(
+            kind = "lease",
+            "the lease of pollers was lost: NATS was out of reach for too long, or another instance polls"
+        );
+        self.driver.pages.publish(Arc::default());
+        let checkpoint = self.driver.journal.load_checkpoint().await;
+        self.checkpoint = checkpoint.map_err(AppError::Journal)?.entries;
+        Ok(())
+    }
+
+    /// Waits for the lease; `None`: we were told to stop.
+    async fn stand_by(
+        &mut self,
+        leadership: &mut Leadership,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<(u64, Option<String>)> {
+        let driver = &mut self.driver;
+        driver.pulse.take_up(Duty::StandsBy);
+        driver.telemetry.leader(false);
+        tracing::info!(kind = "lease", "standing by until no other instance polls");
+        let mut acquired = std::pin::pin!(leadership.acquire());
+        let mut beat = tokio::time::interval(BEAT_EVERY.to_duration());
+        loop {
+            tokio::select! {
+                () = async { drop(stop.wait_for(|stopped| *stopped).await); } => return None,
+                won = &mut acquired => return Some(won),
+                Some((config, done)) = driver.configurations.recv() => {
+                    self.config = config;
+                    // Whoever asked may have gone.
+                    let _ = done.send(());
+                }
+                _ = beat.tick() => driver.pulse.beat(driver.clock.now().mono),
+            }
+        }
+    }
+
+    /// A pipeline that starts now, and counts what whoever polled before has spent.
+    fn take_over(&mut self, spent: Option<String>) -> Result<(), AppError> {
+        let driver = &mut self.driver;
+        let clock = driver.clock;
+        let now = clock.now();
+        let pipeline = Pipeline::new(self.config.clone(), &self.checkpoint, now);
+        let mut pipeline = pipeline.map_err(AppError::Checkpoint)?;
+        if let Some(spent) = spent.filter(|spent| !spent.is_empty()) {
+            // Of another version, it is not known; a minute's budget is at stake, not the start.
+            if let Err(error) = pipeline.also_spent(&spent, now) {
+                tracing::warn!(kind = "lease", %error, "what was spent before is not known");
+            }
+        }
+        driver.pipeline = pipeline.with_stopwatch(Arc::new(move || clock.seconds()));
+        driver.pulse.take_up(Duty::Polls);
+        driver.telemetry.leader(true);
+        Ok(())
+    }
+}

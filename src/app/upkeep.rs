@@ -1,0 +1,103 @@
+//! Gauges of backlog and size, retention, and what is counted when a database fails.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::catalog::{DataLoss, StoreOperation};
+use crate::clock::SystemClock;
+use crate::journal::{JournalError, JournalHandle};
+use crate::model::error::chain;
+use crate::model::time::Millis;
+use crate::store::{StoreError, StoreHandle};
+use crate::telemetry::Telemetry;
+
+/// Sizes and backlog are looked at this often.
+const GAUGES_EVERY: Duration = Duration::from_secs(10);
+
+/// What is older than the retention is deleted this often.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+
+/// What is looked after.
+pub(super) struct Upkeep {
+    pub(super) journal: Option<JournalHandle>,
+    pub(super) store: Option<StoreHandle>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) clock: SystemClock,
+    pub(super) retention: watch::Receiver<Millis>,
+}
+
+/// Why figures could not be had.
+enum Silent {
+    Journal(JournalError),
+    Store(StoreError),
+}
+
+impl Upkeep {
+    /// Goes on until it is aborted.
+    pub(super) async fn run(self) {
+        let mut gauges = tokio::time::interval(GAUGES_EVERY);
+        gauges.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut prune = tokio::time::interval(PRUNE_EVERY);
+        prune.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                _ = gauges.tick() => self.gauges().await,
+                _ = prune.tick() => self.prune().await,
+            }
+        }
+    }
+
+    async fn gauges(&self) {
+        match self.sizes().await {
+            Ok(bytes) => self.telemetry.store_size(bytes),
+            Err(Silent::Journal(error)) => fail(&self.telemetry, StoreOperation::Maintain, &error),
+            Err(Silent::Store(error)) => fail(&self.telemetry, StoreOperation::Maintain, &error),
+        }
+    }
+
+    async fn sizes(&self) -> Result<u64, Silent> {
+        let mut bytes = 0;
+        // The backlog first: it is what grows while the store does not answer.
+        if let Some(journal) = &self.journal {
+            let kept = journal.status().await.map_err(Silent::Journal)?;
+            self.telemetry.event_queue(kept.depth, kept.oldest);
+            bytes += kept.size_bytes;
+        }
+        if let Some(store) = &self.store {
+            bytes += store.status().await.map_err(Silent::Store)?.size_bytes;
+        }
+        Ok(bytes)
+    }
+
+    async fn prune(&self) {
+        let kept_for = *self.retention.borrow();
+        let Some(store) = &self.store else { return };
+        if let Err(error) = store.prune(self.clock.now().wall - kept_for).await {
+            fail(&self.telemetry, StoreOperation::Prune, &error);
+        }
+    }
+}
+
+pub(super) fn report_quarantine(telemetry: &Telemetry, quarantined: Option<&Path>) {
+    if let Some(path) = quarantined {
+        telemetry.data_loss(DataLoss::Quarantine, 1);
+        tracing::error!(
+            kind = "data_loss",
+            "a database could not be read and was set aside as {}; a new one was begun",
+            path.display()
+        );
+    }
+}
+
+pub(super) fn fail(
+    telemetry: &Telemetry,
+    operation: StoreOperation,
+    error: &(dyn Error + 'static),
+) {
+    telemetry.store_error(operation);
+    tracing::error!(kind = operation.label(), error = %chain(error), "the database failed");
+}
