@@ -1,5 +1,5 @@
-//! Rules, their tests, runbooks and the Alertmanager example: what promtool and amtool say, and
-//! what they do not look at.
+//! Rules, their tests, runbooks and the Alertmanager example, and what is deployed: what the tools
+//! of each say, and what they do not look at.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -9,4 +9,5 @@ mod files; //     the shipped files, parsed
 #[path = "../dashboards/queries.rs"]
 #[allow(dead_code, reason = "shared with the tests of the dashboards")]
 mod queries; //   names in expressions
+mod systemd; //   the unit
 mod tools; //     promtool and amtool
