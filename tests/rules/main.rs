@@ -7,6 +7,7 @@ mod agreement; // with the catalog, the runbooks, the dashboards, each other
 mod compose; //   the compose stack, without an engine
 mod files; //     the shipped files, parsed
 mod image; //     the image, without an engine
+mod kubernetes; // the manifests, as kustomize builds them
 #[path = "../dashboards/queries.rs"]
 #[allow(dead_code, reason = "shared with the tests of the dashboards")]
 mod queries; //   names in expressions
