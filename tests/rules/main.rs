@@ -11,5 +11,6 @@ mod kubernetes; // the manifests, as kustomize builds them
 #[path = "../dashboards/queries.rs"]
 #[allow(dead_code, reason = "shared with the tests of the dashboards")]
 mod queries; //   names in expressions
+mod roles; //     the configurations in the manifests
 mod systemd; //   the unit
 mod tools; //     promtool and amtool
