@@ -169,9 +169,20 @@ pub(super) fn read_file(
 #[cfg(unix)]
 fn is_loose(file: &File) -> bool {
     use std::os::unix::fs::MetadataExt;
-    // Read bits of group and others.
-    file.metadata()
-        .is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o044 != 0)
+    // Where /proc does not tell who we are, every file counts as ours.
+    let us = std::fs::metadata("/proc/self").map(|process| process.uid());
+    file.metadata().is_ok_and(|metadata| {
+        let ours = us.map_or(true, |us| us == metadata.uid());
+        metadata.is_file() && lets_others_read(metadata.mode(), ours)
+    })
+}
+
+/// A file that is not ours is read by the rights of its group: so Kubernetes hands out secrets, and
+/// systemd, which shows the mask of an access list there.
+#[cfg(unix)]
+fn lets_others_read(mode: u32, ours: bool) -> bool {
+    let others = if ours { 0o044 } else { 0o004 };
+    mode & others != 0
 }
 
 #[cfg(not(unix))]
@@ -286,6 +297,20 @@ mod tests {
                 (found.unwrap().0.as_str(), warnings.len()),
                 ("s3cret", warned)
             );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_group_may_read_what_belongs_to_somebody_else() {
+        for (mode, ours, loose) in [
+            (0o440, true, true),
+            (0o440, false, false),
+            (0o444, false, true),
+            (0o404, true, true),
+            (0o400, true, false),
+        ] {
+            assert_eq!(lets_others_read(mode, ours), loose, "{mode:o} {ours}");
         }
     }
 }

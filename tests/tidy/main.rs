@@ -8,6 +8,7 @@
 //! | clippy counts a function's lines, and nobody lifts that limit | `.clippy.toml` |
 //! | no test is ignored or hopes for a panic, nobody sleeps in place of a condition | here |
 //! | every fault of the matrix has a test, or a reason why not | `tests/faults.md` |
+//! | licences, sources and banned crates | `deny.toml` |
 //! | the README's metric reference is the catalog's, and it names no metric beside it | README |
 //!
 //! The sources are read with `syn`, so that a word in a comment or a text is no finding.
@@ -16,6 +17,7 @@
 
 mod faults;
 mod source;
+mod supply;
 
 use std::collections::{BTreeMap, BTreeSet};
 
