@@ -208,6 +208,7 @@ impl App {
             });
         } else {
             pulse.take_up(Duty::WillStore);
+            handles.telemetry.leader(false);
             unpolled = Some(configurations);
         }
         let reloader = Reloader::new(asks, access, reconfigure, &handles, retention, clock);

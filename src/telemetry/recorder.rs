@@ -296,6 +296,7 @@ mod tests {
         let telemetry = telemetry();
         telemetry.event_queue(3, Some(UnixMillis(1_500)));
         telemetry.store_size(10);
+        telemetry.leader(true);
         telemetry.config_accepted(UnixMillis(1_000));
         let families = telemetry.gather();
         for family in &families {

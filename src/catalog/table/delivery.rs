@@ -129,6 +129,6 @@ pub(super) const ROWS: &[MetricSpec] = &[
         "genesyscloud.leader",
         Unit::None,
         Kind::Gauge,
-        "1 while this instance is the one that polls, 0 while it stands by; absent where no other could.",
+        "1 while this instance is the one that polls, 0 while it stands by or where it only stores; absent where no other could.",
     )),
 ];

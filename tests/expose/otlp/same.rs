@@ -32,6 +32,7 @@ fn record(telemetry: &Telemetry) {
     telemetry.store_error(StoreOperation::Commit);
     telemetry.event_queue(2, Some(UnixMillis(view::NOW.0 + 250)));
     telemetry.store_size(81_920);
+    telemetry.leader(true);
     telemetry.config_accepted(UnixMillis(view::NOW.0 + 1));
     telemetry.batch(0.25);
     // On a bound: it belongs to the bucket below.

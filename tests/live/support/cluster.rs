@@ -144,7 +144,11 @@ impl Cluster {
         ids.extend(children(server.id()));
         let ids = ids.iter().map(ToString::to_string);
         // One of them may be gone by itself already.
-        let _ = Command::new("kill").arg("-KILL").args(ids).output().unwrap();
+        let _ = Command::new("kill")
+            .arg("-KILL")
+            .args(ids)
+            .output()
+            .unwrap();
         server.wait().unwrap();
     }
 
