@@ -21,21 +21,19 @@ use tokio::task::JoinSet;
 
 use crate::clock::SystemClock;
 use crate::config::{Config, Role};
-use crate::driver::Driver;
 use crate::expose::otlp::{OtlpError, Push, Running, Sources};
 use crate::expose::{
     Access, AccessError, Duty, Front, Limits, Pages, Pulse, ReloadAsk, ServerState,
 };
 use crate::journal::{DataDir, DataDirError, JournalError, NatsError};
 use crate::model::time::UnixMillis;
-use crate::pipeline::Pipeline;
 use crate::reconciler::checkpoint::CheckpointError;
 use crate::store::{ConsumeError, PostgresError, RemoteWrite, RemoteWriteError, StoreError};
 use crate::telemetry::{BuildInfo, Telemetry};
-use crate::upstream::{Client, ClientError};
+use crate::upstream::ClientError;
 
 use self::databases::Databases;
-use self::polling::Polling;
+use self::polling::{Place, Polling};
 use self::queue::Movers;
 pub(crate) use self::queue::Observer;
 pub(crate) use self::rows::settings;
@@ -108,7 +106,7 @@ pub struct Handles {
 /// The exporter, built and not yet running.
 pub struct App {
     role: Role,
-    polling: Option<Polling>,
+    polling: Option<Box<Polling>>,
     /// Of an instance that does not poll.
     configurations: Option<mpsc::Receiver<reload::Reconfigure>>,
     movers: Movers,
@@ -157,55 +155,24 @@ impl App {
         let (retention, kept_for) = watch::channel(config.store.retention);
         let wake = Arc::new(Notify::new());
         let handles = Handles { pages, telemetry };
-        let movers = Movers {
-            journal: databases.journal.clone(),
-            store: databases.store.clone(),
-            nats: nats.clone(),
-            batch_size: config.queue.batch_size,
-            role: config.role,
-            clock,
-            telemetry: Arc::clone(&handles.telemetry),
-            pulse: Arc::clone(&pulse),
-        };
-        let upkeep = Upkeep {
-            journal: databases.journal.clone(),
-            store: databases.store.clone(),
-            telemetry: Arc::clone(&handles.telemetry),
-            clock,
-            retention: kept_for,
-        };
+        let movers = Movers::of(&config, &databases, nats.clone(), &handles, &pulse, clock);
+        let upkeep = Upkeep::of(&databases, &handles, clock, kept_for);
         let (mut polling, mut unpolled) = (None, None);
         if let Some(journal) = databases.journal {
-            let client = Client::new(&config.source, env!("CARGO_PKG_VERSION"));
-            let pipeline = Pipeline::new(config.pipeline.clone(), &databases.checkpoint, now);
-            let pipeline = pipeline.map_err(AppError::Checkpoint)?;
-            if let Some(push) = &mut push {
-                push.count_from(&pipeline.view(now));
-            }
-            let mut driver = Driver {
-                pipeline: pipeline.with_stopwatch(Arc::new(move || clock.seconds())),
-                client: Arc::new(client.map_err(AppError::Client)?),
-                api_url: config.source.api_url.clone(),
+            let place = Place {
                 journal,
+                checkpoint: databases.checkpoint,
+                nats: nats.as_ref(),
                 wake: Arc::clone(&wake),
-                pages: Arc::clone(&handles.pages),
-                telemetry: Arc::clone(&handles.telemetry),
+                handles: &handles,
                 pulse,
                 clock,
-                configurations,
-                permit: None,
             };
-            polling = Some(Polling {
-                leadership: polling::leadership(
-                    nats.as_ref(),
-                    config.role,
-                    &config.pipeline,
-                    &mut driver,
-                ),
-                driver,
-                config: config.pipeline,
-                checkpoint: databases.checkpoint,
-            });
+            let built = Polling::build(&config, place, configurations)?;
+            if let Some(push) = &mut push {
+                push.count_from(&built.driver.pipeline.view(now));
+            }
+            polling = Some(Box::new(built));
         } else {
             pulse.take_up(Duty::WillStore);
             handles.telemetry.leader(false);

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::AppError;
-use crate::config::{PipelineConfig, Role};
+use super::reload::Reconfigure;
+use super::{AppError, Handles};
+use crate::clock::SystemClock;
+use crate::config::{Config, PipelineConfig, Role};
 use crate::driver::Driver;
-use crate::expose::Duty;
-use crate::journal::{Kept, Leadership, NatsLink, Standing};
+use crate::expose::{Duty, Pulse};
+use crate::journal::{JournalHandle, Kept, Leadership, NatsLink, Standing};
 use crate::model::time::Millis;
 use crate::pipeline::Pipeline;
+use crate::upstream::Client;
 
 /// Shortest and longest time that a lease holds. With a poll each fifteen seconds whoever follows
 /// has it after fifteen seconds and a snapshot well before thirty: two intervals.
@@ -24,16 +27,27 @@ const BEAT_EVERY: Millis = Millis::from_secs(5);
 /// The driver, and what it waits for.
 pub(super) struct Polling {
     pub(super) driver: Driver,
-    pub(super) config: PipelineConfig,
+    config: PipelineConfig,
     /// What the pipeline starts from.
-    pub(super) checkpoint: Vec<(String, String)>,
+    checkpoint: Vec<(String, String)>,
     /// `None`: there is nobody else.
-    pub(super) leadership: Option<Leadership>,
+    leadership: Option<Leadership>,
+}
+
+/// What a driver is built into.
+pub(super) struct Place<'p> {
+    pub(super) journal: JournalHandle,
+    pub(super) checkpoint: Vec<(String, String)>,
+    pub(super) nats: Option<&'p (NatsLink, Option<Standing>)>,
+    pub(super) wake: Arc<Notify>,
+    pub(super) handles: &'p Handles,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) clock: SystemClock,
 }
 
 /// The lease of pollers. An instance that does everything is the only one: it polls whether NATS
 /// is there or not.
-pub(super) fn leadership(
+fn leadership(
     nats: Option<&(NatsLink, Option<Standing>)>,
     role: Role,
     config: &PipelineConfig,
@@ -50,20 +64,20 @@ pub(super) fn leadership(
 
 /// Starts it. An instance that only stores has no driver, and takes every configuration for good.
 pub(super) fn start(
-    polling: Option<Polling>,
-    reconfigured: Option<tokio::sync::mpsc::Receiver<(PipelineConfig, oneshot::Sender<()>)>>,
+    polling: Option<Box<Polling>>,
+    reconfigured: Option<mpsc::Receiver<Reconfigure>>,
     role: Role,
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<Result<(), AppError>> {
     debug_assert_eq!(polling.is_some(), role.polls());
     match polling {
-        Some(polling) => tokio::spawn(polling.run(stop)),
+        Some(polling) => tokio::spawn(Box::pin(polling.run(stop))),
         None => tokio::spawn(idle(reconfigured, stop)),
     }
 }
 
 async fn idle(
-    mut reconfigured: Option<tokio::sync::mpsc::Receiver<(PipelineConfig, oneshot::Sender<()>)>>,
+    mut reconfigured: Option<mpsc::Receiver<Reconfigure>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), AppError> {
     loop {
@@ -85,7 +99,38 @@ async fn idle(
 }
 
 impl Polling {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), AppError> {
+    /// Nothing is asked yet.
+    pub(super) fn build(
+        config: &Config,
+        place: Place<'_>,
+        configurations: mpsc::Receiver<Reconfigure>,
+    ) -> Result<Self, AppError> {
+        let clock = place.clock;
+        let client = Client::new(&config.source, env!("CARGO_PKG_VERSION"));
+        let pipeline = Pipeline::new(config.pipeline.clone(), &place.checkpoint, clock.now());
+        let pipeline = pipeline.map_err(AppError::Checkpoint)?;
+        let mut driver = Driver {
+            pipeline: pipeline.with_stopwatch(Arc::new(move || clock.seconds())),
+            client: Arc::new(client.map_err(AppError::Client)?),
+            api_url: config.source.api_url.clone(),
+            journal: place.journal,
+            wake: place.wake,
+            pages: Arc::clone(&place.handles.pages),
+            telemetry: Arc::clone(&place.handles.telemetry),
+            pulse: place.pulse,
+            clock,
+            configurations,
+            permit: None,
+        };
+        Ok(Self {
+            leadership: leadership(place.nats, config.role, &config.pipeline, &mut driver),
+            driver,
+            config: config.pipeline.clone(),
+            checkpoint: place.checkpoint,
+        })
+    }
+
+    async fn run(mut self: Box<Self>, mut stop: watch::Receiver<bool>) -> Result<(), AppError> {
         let Some(mut leadership) = self.leadership.take() else {
             self.driver.run(stop).await;
             return Ok(());

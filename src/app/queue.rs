@@ -7,8 +7,9 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::AppError;
+use super::databases::Databases;
 use super::upkeep::fail;
+use super::{AppError, Handles};
 use crate::catalog::{DataLoss, EventResult, StoreOperation, WindowResult};
 use crate::clock::SystemClock;
 use crate::config::{Config, QueueKind, Role};
@@ -25,20 +26,20 @@ use crate::telemetry::Telemetry;
 /// What moves events here, not running yet.
 pub(super) struct Movers {
     /// Where the journal is, if there is one, and who it is to others.
-    pub(super) journal: Option<JournalHandle>,
-    pub(super) store: Option<StoreHandle>,
+    journal: Option<JournalHandle>,
+    store: Option<StoreHandle>,
     /// The queue that all instances share; `None`: the journal is the queue.
-    pub(super) nats: Option<(NatsLink, Option<Standing>)>,
-    pub(super) batch_size: usize,
-    pub(super) role: Role,
-    pub(super) clock: SystemClock,
-    pub(super) telemetry: Arc<Telemetry>,
-    pub(super) pulse: Arc<Pulse>,
+    nats: Option<(NatsLink, Option<Standing>)>,
+    batch_size: usize,
+    role: Role,
+    clock: SystemClock,
+    telemetry: Arc<Telemetry>,
+    pulse: Arc<Pulse>,
 }
 
 /// Whoever moves events, running.
 pub(super) struct Moving {
-    pub(super) parts: Vec<(&'static str, JoinHandle<Result<(), ConsumeError>>)>,
+    parts: Vec<(&'static str, JoinHandle<Result<(), ConsumeError>>)>,
 }
 
 /// The queue that the configuration names.
@@ -69,6 +70,26 @@ pub(super) async fn connect(
 }
 
 impl Movers {
+    pub(super) fn of(
+        config: &Config,
+        databases: &Databases,
+        nats: Option<(NatsLink, Option<Standing>)>,
+        handles: &Handles,
+        pulse: &Arc<Pulse>,
+        clock: SystemClock,
+    ) -> Self {
+        Self {
+            journal: databases.journal.clone(),
+            store: databases.store.clone(),
+            nats,
+            batch_size: config.queue.batch_size,
+            role: config.role,
+            clock,
+            telemetry: Arc::clone(&handles.telemetry),
+            pulse: Arc::clone(pulse),
+        }
+    }
+
     /// Starts all. `drain` turns true once nothing more is appended.
     pub(super) fn start(self, wake: Arc<Notify>, drain: &watch::Receiver<bool>) -> Moving {
         let only_stores = self.role == Role::Aggregator;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::Handles;
+use super::databases::Databases;
 use crate::catalog::{DataLoss, StoreOperation};
 use crate::clock::SystemClock;
 use crate::journal::{JournalError, JournalHandle};
@@ -23,11 +25,11 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// What is looked after.
 pub(super) struct Upkeep {
-    pub(super) journal: Option<JournalHandle>,
-    pub(super) store: Option<StoreHandle>,
-    pub(super) telemetry: Arc<Telemetry>,
-    pub(super) clock: SystemClock,
-    pub(super) retention: watch::Receiver<Millis>,
+    journal: Option<JournalHandle>,
+    store: Option<StoreHandle>,
+    telemetry: Arc<Telemetry>,
+    clock: SystemClock,
+    retention: watch::Receiver<Millis>,
 }
 
 /// Why figures could not be had.
@@ -37,6 +39,21 @@ enum Silent {
 }
 
 impl Upkeep {
+    pub(super) fn of(
+        databases: &Databases,
+        handles: &Handles,
+        clock: SystemClock,
+        retention: watch::Receiver<Millis>,
+    ) -> Self {
+        Self {
+            journal: databases.journal.clone(),
+            store: databases.store.clone(),
+            telemetry: Arc::clone(&handles.telemetry),
+            clock,
+            retention,
+        }
+    }
+
     /// Goes on until it is aborted.
     pub(super) async fn run(self) {
         let mut gauges = tokio::time::interval(GAUGES_EVERY);

@@ -94,9 +94,10 @@ fn source(
         name: reader.value("source.name", values::name),
         api_url,
         login_url,
-        client_id: match asks {
-            true => reader.required("source.client_id", values::client_id),
-            false => String::new(),
+        client_id: if asks {
+            reader.required("source.client_id", values::client_id)
+        } else {
+            String::new()
         },
         client_secret,
         client_secret_file,

@@ -130,8 +130,9 @@ impl<O: AggregatorObserver> Aggregator<O> {
         if !parcel.is_empty() {
             let deliveries = std::mem::take(&mut parcel.deliveries);
             let records = deliveries.len();
-            let committed = commit(&self.store, deliveries, &parcel, &mut self.observer).await;
-            let committed = committed.map_err(RoundError::Final)?;
+            let committed = commit(&self.store, deliveries, &parcel, &mut self.observer);
+            // Boxed, or the loop would carry all of a commit's state.
+            let committed = Box::pin(committed).await.map_err(RoundError::Final)?;
             parcel.acknowledge(&self.link).await?;
             let brought = Fetched {
                 records,
@@ -237,8 +238,8 @@ async fn commit(
     let mut waiting = vec![deliveries];
     let mut backoff = BACKOFF_FIRST;
     while let Some(batch) = waiting.pop() {
-        let committed = parcel.while_working(store.commit_deliveries(batch.clone()));
-        match committed.await {
+        let committed = Box::pin(store.commit_deliveries(batch.clone()));
+        match parcel.while_working(committed).await {
             Ok(report) => {
                 sum.add(&report);
                 backoff = BACKOFF_FIRST;

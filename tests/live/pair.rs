@@ -9,7 +9,7 @@ use crate::queue::{aggregator, part};
 use crate::support::audit::{Judged, audit};
 use crate::support::broker::Broker;
 use crate::support::cluster::Cluster;
-use crate::support::exporter::{Exporter, WINDOW_MS};
+use crate::support::exporter::{Exporter, Setup, WINDOW_MS};
 use crate::support::organisation::Organisation;
 use crate::support::wait::wait_for;
 
@@ -39,6 +39,16 @@ async fn leader(pair: &[Exporter; 2]) -> usize {
     .await
 }
 
+fn poller(organisation: &Organisation, broker: &Broker) -> Setup {
+    let budget = REQUESTS_PER_MINUTE.to_string();
+    let mut setup = part(organisation, broker, "poller");
+    setup
+        .set("poll.interval", "5s")
+        .set("poll.timeout", "2s")
+        .set("budget.requests_per_minute", &budget);
+    setup
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_standby_takes_over_within_two_intervals_and_the_budget_is_spent_once() {
     let arguments = [
@@ -56,17 +66,7 @@ async fn the_standby_takes_over_within_two_intervals_and_the_budget_is_spent_onc
     let organisation = Organisation::simulate(&arguments).await;
     let broker = Broker::start().await;
     let cluster = Cluster::start();
-    let setups: [_; 2] = std::array::from_fn(|_| {
-        let mut setup = part(&organisation, &broker, "poller");
-        setup
-            .set("poll.interval", "5s")
-            .set("poll.timeout", "2s")
-            .set(
-                "budget.requests_per_minute",
-                &REQUESTS_PER_MINUTE.to_string(),
-            );
-        setup
-    });
+    let setups: [_; 2] = std::array::from_fn(|_| poller(&organisation, &broker));
     let store = aggregator(&organisation, &broker, &cluster).start().await;
     let pair = [setups[0].start().await, setups[1].start().await];
     let first = leader(&pair).await;

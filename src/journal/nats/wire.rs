@@ -327,7 +327,7 @@ mod tests {
         );
         let (reason, ..) = poison("genesyscloud.other.acme", Some("p1"), Some("7"), b"{}");
         assert_eq!(reason, "unknown_subject");
-        let (_, payload, ..) = poison(&message.subject, Some("p1"), Some("7"), &[b'x'; 50_000]);
+        let (_, payload, ..) = poison(&message.subject, Some("p1"), Some("7"), &vec![b'x'; 50_000]);
         assert_eq!(payload.len(), POISON_BYTES_KEPT);
     }
 
