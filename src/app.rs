@@ -38,7 +38,6 @@ use crate::telemetry::{BuildInfo, Telemetry};
 use crate::upstream::{Client, ClientError};
 
 use rows::Rows;
-pub(crate) use rows::settings;
 
 use self::reload::Reloader;
 pub use self::reload::{Loader, LogSwitch, Reloading};
