@@ -25,7 +25,7 @@ mod load; //           all of it in order
 pub use effective::Effective;
 pub use finding::{ConfigError, Finding};
 pub use layers::{Environment, FlagValue};
-pub use load::{Loaded, load, parse};
+pub use load::{Loaded, load, load_rows, parse};
 pub use otlp::{CARDINALITY_LIMIT_MIN, OtlpConfig, OtlpProtocol, OtlpTemporality};
 pub use postgres::{PostgresConfig, PostgresHost, PostgresTls};
 pub use pseudonym::PseudonymKey;
@@ -183,6 +183,17 @@ pub struct StoreConfig {
     pub retention: Millis,
     /// `store.remote_write`; `None`: windows are sent nowhere.
     pub remote_write: Option<RemoteWriteConfig>,
+}
+
+/// Where rows are, and how they were made.
+#[derive(Debug, Clone)]
+pub struct RowsConfig {
+    /// The organisation and its windows.
+    pub pipeline: PipelineConfig,
+    /// `store.kind`, and what it needs.
+    pub kind: StoreKind,
+    /// The data directory.
+    pub path: PathBuf,
 }
 
 /// `store.kind`.
