@@ -23,7 +23,7 @@ const NOTICE_BOUND: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "p4ss-canary-77aa0c";
 
 /// Has the exporter keep rows at this URL.
-fn keep_in(setup: &mut Setup, url: &str) {
+pub(crate) fn keep_in(setup: &mut Setup, url: &str) {
     let path = setup.directory.path().join("database");
     std::fs::write(&path, url).unwrap();
     #[cfg(unix)]
