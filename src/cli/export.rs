@@ -3,7 +3,7 @@
 //! Reads beside a running exporter and never disturbs it; asks for no more of the configuration
 //! than where rows are. On a terminal a bar shows how far it is.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -193,7 +193,7 @@ fn export(args: &ExportArgs, rows: &RowsConfig, stop: &watch::Receiver<bool>) ->
         args,
         asked,
         stop,
-        bar: bar(),
+        bar: bar(args.output.is_none()),
         exported: Exported::default(),
     };
     let ended = match &args.output {
@@ -204,8 +204,11 @@ fn export(args: &ExportArgs, rows: &RowsConfig, stop: &watch::Receiver<bool>) ->
     export.tell(ended)
 }
 
-/// One line on the terminal, drawn in place, if somebody looks.
-fn bar() -> ProgressBar {
+/// One line on the terminal, drawn in place, if somebody looks and rows do not go there.
+fn bar(to_stdout: bool) -> ProgressBar {
+    if to_stdout && io::stdout().is_terminal() {
+        return ProgressBar::hidden();
+    }
     let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}  {eta} left");
     // To standard error, and nowhere if that is no terminal.
     ProgressBar::new(STEPS).with_style(style.expect("the template is one"))
@@ -288,8 +291,8 @@ impl Export<'_> {
                 let reached = progress.reached.unwrap_or(from);
                 let part = (reached - from).0 as f64 / (to - from).0 as f64;
                 let step = (STEPS as f64 * part.clamp(0.0, 1.0)) as u64;
-                self.bar.set_position((STEPS * done + step) / count);
                 self.bar.set_message(format!("{} rows", progress.rows));
+                self.bar.set_position((STEPS * done + step) / count);
                 if *self.stop.borrow() {
                     ControlFlow::Break(())
                 } else {
