@@ -170,6 +170,8 @@ pub struct PipelineConfig {
     pub include_offline: bool,
     /// `stale_after`.
     pub stale_after: Millis,
+    /// `metrics.per_agent: name`: answers are read for agents' names.
+    pub names: bool,
 }
 
 /// Where results are kept.
@@ -214,6 +216,8 @@ pub enum PerAgent {
     Pseudonym(PseudonymKey),
     /// By user id.
     Id,
+    /// By name; two of one name with their ids.
+    Name,
 }
 
 /// How results are served.

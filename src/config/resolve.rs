@@ -172,6 +172,7 @@ fn pipeline(reader: &mut Reader<'_>, org: &str) -> PipelineConfig {
         max_wait: reader.duration("window.max_wait"),
         include_offline: reader.value("window.include_offline", values::switch),
         stale_after: reader.duration("stale_after"),
+        names: reader.word("metrics.per_agent") == "name",
     };
     if pipeline.queues_include.is_empty() && !reader.any_bad(&["queues.include"]) {
         let refusal = Refusal::new("keeps no queue at all", "write [\".*\"] for all of them");
