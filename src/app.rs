@@ -36,7 +36,6 @@ use self::databases::Databases;
 use self::polling::{Place, Polling};
 use self::queue::Movers;
 pub(crate) use self::queue::Observer;
-pub(crate) use self::rows::settings;
 use self::upkeep::Upkeep;
 
 use self::reload::Reloader;

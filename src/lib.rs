@@ -22,6 +22,7 @@ pub mod pipeline; //   owns the pure stages
 pub mod journal; //    keep it until it is stored
 pub mod window; //     events and marks -> rows
 pub mod store; //      rows in a database
+pub mod export; //     rows as files for other tools
 pub mod expose; //     pages, API, push
 
 // Somebody to ask when there is no platform.

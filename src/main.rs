@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             cli::check::config(&file, &environment, &mut io::stdout(), &mut io::stderr())
                 .unwrap_or(Exit::Failed)
         }
+        Ok(Command::Export(args)) => cli::export::run(&args, &environment),
         Ok(Command::Doctor(args)) => cli::doctor::run(&args, &environment),
         Ok(Command::Run(args)) => cli::run::run(&args, &environment),
         Ok(Command::Demo(args)) => cli::demo::run(&args),

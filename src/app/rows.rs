@@ -12,7 +12,6 @@ use crate::journal::DataDir;
 use crate::model::time::UnixMillis;
 use crate::store::{PostgresStore, SqliteStore, StoreHandle, StoreSettings, WindowReader};
 use crate::telemetry::Telemetry;
-use crate::window::RowRules;
 
 /// Where rows are kept, opened.
 pub(super) struct Rows {
@@ -46,8 +45,8 @@ impl Rows {
         now: UnixMillis,
         telemetry: &Telemetry,
     ) -> Result<Self, AppError> {
-        let (store, opened) =
-            SqliteStore::open(dir, settings(config), now).map_err(AppError::Store)?;
+        let (store, opened) = SqliteStore::open(dir, StoreSettings::of(&config.pipeline), now)
+            .map_err(AppError::Store)?;
         report_quarantine(telemetry, opened.quarantined.as_deref());
         let windows = Arc::new(store.reader().map_err(AppError::Store)?);
         let cursor = store.cursor().map_err(AppError::Store)?;
@@ -68,7 +67,7 @@ impl Rows {
         clock: SystemClock,
         telemetry: &Telemetry,
     ) -> Result<Self, AppError> {
-        let store = PostgresStore::new(server, &settings(config), clock);
+        let store = PostgresStore::new(server, &StoreSettings::of(&config.pipeline), clock);
         let store = store.map_err(AppError::Postgres)?;
         let cursor = match store.open().await {
             Ok(cursor) => cursor,
@@ -84,18 +83,5 @@ impl Rows {
             cursor,
             thread: None,
         })
-    }
-}
-
-/// What the configuration says about the store.
-pub(crate) fn settings(config: &Config) -> StoreSettings {
-    StoreSettings {
-        org: config.source.name.clone(),
-        window: config.pipeline.window,
-        rules: RowRules {
-            volatile_transitions: config.pipeline.volatile_transitions,
-            volatile_within: config.pipeline.volatile_within,
-            include_offline: config.pipeline.include_offline,
-        },
     }
 }

@@ -61,7 +61,7 @@ fn label_cell(label: &LabelSpec) -> String {
         LabelValues::Closed(values) => format!("one of {}", values.len()),
         LabelValues::Queues => "the queue's name".to_owned(),
         LabelValues::QueueIds => "the queue's id".to_owned(),
-        LabelValues::Agents => "the agent's id".to_owned(),
+        LabelValues::Agents => "the agent's id, pseudonym or name".to_owned(),
         LabelValues::Constant => return format!("`{}`", label.name),
     };
     format!("`{}` ({values})", label.name)

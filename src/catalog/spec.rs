@@ -172,7 +172,7 @@ pub enum LabelValues {
     Queues,
     /// The id of the queue that the series names; adds no series.
     QueueIds,
-    /// Ids of agents; only with `metrics.per_agent`.
+    /// Ids, pseudonyms or names of agents; only with `metrics.per_agent`.
     Agents,
     /// One text for the life of the process; adds no series.
     Constant,

@@ -1,7 +1,6 @@
 //! `simulate history`: a simulated past in a file, for `promtool tsdb create-blocks-from openmetrics`.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use tokio::sync::watch;
 
 use super::args::HistoryFlags;
 use super::service::{self, Scratch, ServiceError};
+use super::unfinished::Unfinished;
 use super::{Exit, complain, print};
 use crate::clock::SystemClock;
 use crate::history::{HistoryOptions, Progress, Recording, Script, Written, record};
@@ -102,7 +102,7 @@ pub fn run(args: &HistoryArgs) -> Exit {
         }
     };
     // Before minutes of work, not after them.
-    if let Err(error) = Unfinished::new(&args.output) {
+    if let Err(error) = Unfinished::new(&args.output, true) {
         return refuse(&args.output, &error);
     }
     let output = args.output.clone();
@@ -158,46 +158,13 @@ fn write_whole(
     recording: &Recording,
     output: &Path,
 ) -> io::Result<Written> {
-    let mut unfinished = Unfinished::new(output)?;
-    let mut out = BufWriter::new(&mut unfinished.file);
+    let unfinished = Unfinished::new(output, true)?;
+    let mut out = BufWriter::new(&unfinished.file);
     let written = recording.write(options, &mut out)?;
     out.flush()?;
     drop(out);
-    unfinished.file.sync_all()?;
-    fs::rename(&unfinished.path, output)?;
+    unfinished.finish()?;
     Ok(written)
-}
-
-/// A file beside the output that takes its place when it is whole; otherwise it goes away.
-struct Unfinished {
-    path: PathBuf,
-    file: File,
-}
-
-impl Unfinished {
-    fn new(output: &Path) -> io::Result<Self> {
-        if output.is_dir() {
-            return Err(io::Error::new(
-                io::ErrorKind::IsADirectory,
-                "it is a directory",
-            ));
-        }
-        let mut name = output.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.part", std::process::id()));
-        let path = output.with_file_name(name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)?;
-        Ok(Self { path, file })
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // It has become the output, or is of no use.
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 fn told(

@@ -22,13 +22,16 @@ mod args; //        what can be typed
 pub mod check; //   check config
 pub mod demo; //    demo
 pub mod doctor; //  doctor
+pub mod export; //  export
 pub mod history; // simulate history
 pub mod logging; // lines on stderr
 pub mod run; //     run
 pub mod service; // runtime, sockets, signals
 pub mod simulate; // simulate
+mod unfinished; //  files that are whole or not there
 
 pub use args::OrgFlags;
+pub use export::ExportArgs;
 pub use history::HistoryArgs;
 
 /// How the process ends; its numbers are part of the contract.
@@ -64,6 +67,8 @@ pub enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Write rows of the store to a file.
+    Export(ExportArgs),
     /// Ask the platform everything once, and say what is wrong.
     Doctor(RunArgs),
     /// Print the metric reference.
@@ -201,6 +206,7 @@ where
             file: file(config_file, environment),
             flags: Vec::new(),
         })),
+        Some(args::Sub::Export { what }) => export::args(what, environment).map(Command::Export),
         Some(args::Sub::Completions { shell }) => Ok(Command::Show(args::completions(shell))),
         Some(args::Sub::Man) => Ok(Command::Show(args::manual())),
         Some(args::Sub::Metrics) => Ok(Command::Metrics),

@@ -1,6 +1,10 @@
 //! What can be typed and what comes of it.
 
+use super::export::Lengths;
 use super::*;
+use crate::export::{ExportFormat, Zone};
+use crate::model::time::UnixMillis;
+use crate::store::Table;
 
 fn environment_of(pairs: &[(&str, &str)]) -> Environment {
     environment(
@@ -165,6 +169,9 @@ fn small_commands_are_what_they_say() {
         for word in [
             "genesys-cloud-exporter",
             "doctor",
+            "window-length",
+            "timezone",
+            "parquet",
             "web.config.file",
             "web.enable-lifecycle",
         ] {
@@ -173,7 +180,14 @@ fn small_commands_are_what_they_say() {
     }
     let manual = shown("man");
     assert!(manual.contains(".TH genesys-cloud-exporter 1"), "{manual}");
-    for word in ["COMMAND SIMULATE", "config.file", "Exit status"] {
+    for word in [
+        "COMMAND SIMULATE HISTORY",
+        "COMMAND EXPORT WINDOWS",
+        "COMMAND EXPORT EVENTS",
+        "timezone",
+        "config.file",
+        "Exit status",
+    ] {
         assert!(manual.contains(word), "{word}: {manual}");
     }
     assert_eq!(typed("--version").unwrap(), Command::Show(version));
@@ -188,6 +202,9 @@ fn every_command_has_help_with_an_example() {
         "simulate",
         "check",
         "check config",
+        "export",
+        "export windows",
+        "export events",
         "completions",
         "man",
         "metrics",
@@ -251,7 +268,7 @@ fn a_history_has_the_documented_defaults_and_limits() {
         (&*args.job, &*args.instance),
         ("genesys-cloud", "127.0.0.1:10095")
     );
-    let options = args.options(crate::model::time::UnixMillis(1_715_688_012_345));
+    let options = args.options(UnixMillis(1_715_688_012_345));
     let options = options.unwrap();
     assert_eq!(options.scrapes, 2_880);
     assert_eq!(options.end.to_string(), "2024-05-14T12:00:00.000Z");
@@ -276,4 +293,75 @@ fn a_history_has_the_documented_defaults_and_limits() {
         Ok(Command::Simulate(_))
     ));
     assert!(refused("simulate --tempo 2 history --output x").contains("cannot be used"));
+}
+
+#[test]
+fn an_export_has_the_documented_defaults_and_limits() {
+    let exported = |line: &str| match typed(line) {
+        Ok(Command::Export(args)) => args,
+        other => panic!("{line}: {other:?}"),
+    };
+    let at = |text: &str| UnixMillis::parse(text).unwrap();
+    let args = exported("export events --from 2026-05-14 --format csv --output e.csv");
+    let expected = ExportArgs {
+        file: None,
+        table: Table::Event,
+        lengths: None,
+        from: at("2026-05-14T00:00:00Z"),
+        to: None,
+        format: ExportFormat::Csv,
+        output: Some(PathBuf::from("e.csv")),
+        zone: Zone::UTC,
+        force: false,
+    };
+    assert_eq!(args, expected);
+    let args = exported(
+        "export windows --from 2026-05-14 --to 2026-05-14T12:00:00-05:00 --timezone Europe/Rome \
+         --format jsonl --output - --window-length 1m --config.file c.yml --force",
+    );
+    assert_eq!(args.from, at("2026-05-13T22:00:00Z"));
+    assert_eq!(args.to, Some(at("2026-05-14T17:00:00Z")));
+    assert_eq!((args.output, args.force), (None, true));
+    assert_eq!(args.lengths, Some(Lengths::Of(Millis::from_secs(60))));
+    assert_eq!(args.file, Some(PathBuf::from("c.yml")));
+    let whole = "--from 2026-05-14 --format csv --output x";
+    for (flags, says) in [
+        ("events", "--from"),
+        ("events --from 2026-05-14 --format csv", "--output"),
+        (
+            "events --from yesterday --format csv --output x",
+            "2026-05-14T08:30:00Z",
+        ),
+        (
+            "events --from 1969-12-31 --format csv --output x",
+            "between 1970 and 9999",
+        ),
+        (
+            "events --from 2026-05-14 --format xml --output x",
+            "csv, jsonl, parquet",
+        ),
+        (
+            "events --from 2026-05-14 --format parquet --output -",
+            "parquet does not go",
+        ),
+        (
+            &*format!("windows {whole} --to 2026-05-14"),
+            "must be before --to",
+        ),
+        (
+            &*format!("windows {whole} --timezone Europe/Roma"),
+            "did you mean Europe/Rome?",
+        ),
+        (
+            &*format!("windows {whole} --window-length 0s"),
+            "greater than zero",
+        ),
+        (
+            &*format!("events {whole} --window-length 5m"),
+            "unexpected argument",
+        ),
+    ] {
+        let told = refused(&format!("export {flags}"));
+        assert!(told.contains(says), "{flags}: {told}");
+    }
 }

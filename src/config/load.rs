@@ -7,14 +7,14 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Config;
 use super::effective::Effective;
 use super::finding::{ConfigError, Finding, Place, Refusal};
 use super::layers::{Environment, FlagValue, from_environment, from_flags, merge};
 use super::otel::beneath;
 use super::raw::{self, Layer};
-use super::resolve::resolve;
+use super::resolve::{resolve, resolve_rows};
 use super::yaml::FILE_BYTES_MAX;
+use super::{Config, RowsConfig};
 
 /// A configuration without mistakes.
 #[derive(Debug, Clone)]
@@ -36,12 +36,34 @@ pub fn load(
     environment: &Environment,
     flags: &[FlagValue],
 ) -> Result<Loaded, ConfigError> {
+    let mut mistakes = Vec::new();
+    let layer = read(file, &mut mistakes)?;
+    combine(layer, environment, flags, mistakes)
+}
+
+/// Where rows are, for whoever only reads them: neither the platform nor its secret is asked for.
+///
+/// # Errors
+/// All mistakes at once.
+pub fn load_rows(
+    file: Option<&Path>,
+    environment: &Environment,
+) -> Result<RowsConfig, ConfigError> {
+    let (mut mistakes, mut warnings) = (Vec::new(), Vec::new());
+    let layer = read(file, &mut mistakes)?;
+    let variables = from_environment(environment, &mut mistakes, &mut warnings);
+    let layer = merge(layer, variables);
+    resolve_rows(&layer, &mut mistakes, &mut warnings).ok_or_else(|| ConfigError::new(mistakes))
+}
+
+/// What the file says; nothing without one.
+fn read(file: Option<&Path>, mistakes: &mut Vec<Finding>) -> Result<Layer, ConfigError> {
     let Some(file) = file else {
-        return combine(Layer::new(), environment, flags, Vec::new());
+        return Ok(Layer::new());
     };
     let name: Arc<str> = file.display().to_string().into();
     match read_file(file) {
-        Ok(text) => parse(&name, &text, environment, flags),
+        Ok(text) => Ok(raw::read(&name, &text, mistakes)),
         // The other mistakes would mostly be about what the file was to say.
         Err(refusal) => Err(ConfigError::new(vec![Finding::new(
             Place::File(name),

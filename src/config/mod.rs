@@ -26,7 +26,7 @@ mod load; //           all of it in order
 pub use effective::Effective;
 pub use finding::{ConfigError, Finding};
 pub use layers::{Environment, FlagValue};
-pub use load::{Loaded, load, parse};
+pub use load::{Loaded, load, load_rows, parse};
 pub use otlp::{CARDINALITY_LIMIT_MIN, OtlpConfig, OtlpProtocol, OtlpTemporality};
 pub use postgres::{PostgresConfig, PostgresHost, PostgresTls};
 pub use pseudonym::PseudonymKey;
@@ -174,6 +174,8 @@ pub struct PipelineConfig {
     pub include_offline: bool,
     /// `stale_after`.
     pub stale_after: Millis,
+    /// `metrics.per_agent: name`: answers are read for agents' names.
+    pub names: bool,
 }
 
 /// Where results are kept.
@@ -187,6 +189,17 @@ pub struct StoreConfig {
     pub retention: Millis,
     /// `store.remote_write`; `None`: windows are sent nowhere.
     pub remote_write: Option<RemoteWriteConfig>,
+}
+
+/// Where rows are, and how they were made.
+#[derive(Debug, Clone)]
+pub struct RowsConfig {
+    /// The organisation and its windows.
+    pub pipeline: PipelineConfig,
+    /// `store.kind`, and what it needs.
+    pub kind: StoreKind,
+    /// The data directory.
+    pub path: PathBuf,
 }
 
 /// `store.kind`.
@@ -207,6 +220,8 @@ pub enum PerAgent {
     Pseudonym(PseudonymKey),
     /// By user id.
     Id,
+    /// By name; two of one name with their ids.
+    Name,
 }
 
 /// How results are served.

@@ -60,6 +60,7 @@ impl PseudonymKey {
 pub(super) fn per_agent(reader: &mut Reader<'_>) -> PerAgent {
     match reader.word("metrics.per_agent") {
         "id" => PerAgent::Id,
+        "name" => PerAgent::Name,
         "pseudonym" => match key(reader) {
             Ok(key) => PerAgent::Pseudonym(key),
             Err(refusal) => {

@@ -18,9 +18,9 @@ use super::layers::Environment;
 use super::raw::{Layer, RawValue};
 use super::settings::{SETTINGS, Support, setting};
 use super::{
-    Config, Dialect, LogConfig, LogFormat, LogLevel, PipelineConfig, Role, SourceConfig,
-    StoreConfig, StoreKind, duration, otlp, postgres, pseudonym, queue, region, remote_write,
-    secret, values, web,
+    Config, Dialect, LogConfig, LogFormat, LogLevel, PipelineConfig, Role, RowsConfig,
+    SourceConfig, StoreConfig, StoreKind, duration, otlp, postgres, pseudonym, queue, region,
+    remote_write, secret, values, web,
 };
 
 /// Most items of a list: every queue name is matched against every pattern.
@@ -185,6 +185,7 @@ fn pipeline(reader: &mut Reader<'_>, org: &str) -> PipelineConfig {
         max_wait: reader.duration("window.max_wait"),
         include_offline: reader.value("window.include_offline", values::switch),
         stale_after: reader.duration("stale_after"),
+        names: reader.word("metrics.per_agent") == "name",
     };
     if pipeline.queues_include.is_empty() && !reader.any_bad(&["queues.include"]) {
         let refusal = Refusal::new("keeps no queue at all", "write [\".*\"] for all of them");
@@ -217,17 +218,42 @@ fn window(reader: &mut Reader<'_>) -> WindowSpec {
     }
 }
 
-fn store(reader: &mut Reader<'_>, pipeline: &PipelineConfig) -> StoreConfig {
-    let kind = match reader.word("store.kind") {
+/// Resolves only what tells where rows are. `None` if and only if `mistakes` is not empty.
+pub(super) fn resolve_rows(
+    layer: &Layer,
+    mistakes: &mut Vec<Finding>,
+    warnings: &mut Vec<Finding>,
+) -> Option<RowsConfig> {
+    let mut reader = Reader {
+        layer,
+        mistakes,
+        warnings,
+        bad: BTreeSet::new(),
+    };
+    reader.refuse_unsupported();
+    let org = reader.value("source.name", values::name);
+    let rows = RowsConfig {
+        pipeline: pipeline(&mut reader, &org),
+        kind: store_kind(&mut reader),
+        path: PathBuf::from(reader.value("store.path", values::path)),
+    };
+    mistakes.is_empty().then_some(rows)
+}
+
+fn store_kind(reader: &mut Reader<'_>) -> StoreKind {
+    match reader.word("store.kind") {
         // Refused if there is none; another stands in until the mistakes are told.
         "postgres" => postgres::postgres(reader).map_or(StoreKind::Sqlite, StoreKind::Postgres),
         _ => {
             postgres::unused(reader);
             StoreKind::Sqlite
         }
-    };
+    }
+}
+
+fn store(reader: &mut Reader<'_>, pipeline: &PipelineConfig) -> StoreConfig {
     let store = StoreConfig {
-        kind,
+        kind: store_kind(reader),
         path: PathBuf::from(reader.value("store.path", values::path)),
         retention: reader.duration("store.retention"),
         remote_write: remote_write::remote_write(reader),

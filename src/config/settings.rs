@@ -165,7 +165,7 @@ pub const SETTINGS: &[Setting] = &[
     text("store.remote_write.headers_file", &[""]),
     plain("store.remote_write.timeout", &["30s"]),
     words("role", &["all", "poller", "aggregator"], &[], &["all"]),
-    words("metrics.per_agent", &["off", "pseudonym", "id"], &["name"], &["off"]).live(),
+    words("metrics.per_agent", &["off", "pseudonym", "id", "name"], &[], &["off"]).live(),
     text("metrics.pseudonym_key_file", &[""]).live(),
     text("otlp.endpoint", &[""]),
     words("otlp.protocol", &["http/protobuf", "grpc"], &[], &["http/protobuf"]),

@@ -408,3 +408,24 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn who_only_reads_rows_needs_no_platform_and_is_told_every_mistake() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("c.yml");
+    let rows = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        load_rows(Some(&path), &Environment::new())
+    };
+    let found = rows("source: { name: acme }\nwindow: { length: 1m, slide: 1m }\n").unwrap();
+    assert_eq!(found.pipeline.org, "acme");
+    assert_eq!(found.pipeline.window.length, Millis(60_000));
+    assert_eq!(found.path, PathBuf::from("./data"));
+    assert!(matches!(found.kind, StoreKind::Sqlite));
+    let mistakes = rows("store: { kind: postgres }\npol: 1\n").unwrap_err();
+    let keys: Vec<_> = mistakes.mistakes.iter().map(|m| m.key.as_str()).collect();
+    assert_eq!(keys, ["store.url_file", "pol"]);
+    let variables = [("GENESYSCLOUD_STORE_PATH".to_owned(), "/rows".to_owned())];
+    let found = load_rows(None, &variables.into()).unwrap();
+    assert_eq!(found.path, PathBuf::from("/rows"));
+}

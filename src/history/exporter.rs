@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::machine::Machine;
-use crate::app::{Observer, settings};
+use crate::app::Observer;
 use crate::catalog::EventResult;
 use crate::config::{Config, PerAgent};
 use crate::effect::Append;
@@ -17,7 +17,7 @@ use crate::model::view::View;
 use crate::pipeline::Pipeline;
 use crate::reconciler::checkpoint::CheckpointError;
 use crate::simulator::org::OrgError;
-use crate::store::{ConsumerObserver as _, Fetched, SqliteStore, StoreError};
+use crate::store::{ConsumerObserver as _, Fetched, SqliteStore, StoreError, StoreSettings};
 use crate::telemetry::{BuildInfo, Telemetry};
 
 use super::columns::Recording;
@@ -68,8 +68,8 @@ impl Exporter {
         now: Now,
     ) -> Result<Self, HistoryError> {
         let dir = DataDir::open(scratch).map_err(HistoryError::Scratch)?;
-        let (store, _) =
-            SqliteStore::open(&dir, settings(config), now.wall).map_err(HistoryError::Store)?;
+        let (store, _) = SqliteStore::open(&dir, StoreSettings::of(&config.pipeline), now.wall)
+            .map_err(HistoryError::Store)?;
         store.forgo_durability().map_err(HistoryError::Store)?;
         let (journal, _) =
             EmbeddedJournal::open(&dir, 0, now.wall).map_err(HistoryError::Journal)?;

@@ -17,6 +17,9 @@ use super::time::{Millis, UnixMillis};
 /// One value for each routing state, in the order of `RoutingState::ALL`.
 pub type PerState<T> = [T; RoutingState::COUNT];
 
+/// Names of agents, as the platform gives them.
+pub type AgentNames = BTreeMap<UserId, Arc<str>>;
+
 /// The whole view.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct View {
@@ -30,6 +33,9 @@ pub struct View {
     pub organisation: OrganisationView,
     /// The pipeline about itself.
     pub health: Health,
+    /// Names for label values, where agents' series are to have them; shown nowhere else.
+    #[serde(skip)]
+    pub names: Option<Arc<AgentNames>>,
 }
 
 /// One agent.

@@ -128,7 +128,11 @@ impl Pipeline {
     pub fn view(&self, now: Now) -> View {
         let at = self.platform_now(now);
         let health = self.health_now(now.mono);
-        self.reconciler.view(at, now.wall, &self.delta, health)
+        let view = self.reconciler.view(at, now.wall, &self.delta, health);
+        View {
+            names: self.names.shown(),
+            ..view
+        }
     }
 
     /// What was spent of the budget, for whoever polls after us.

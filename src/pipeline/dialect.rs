@@ -9,6 +9,7 @@
 use bytes::Bytes;
 
 use super::answers::Failure;
+use super::names::Names;
 use super::{Flight, Pipeline, Task};
 use crate::config::Dialect;
 use crate::effect::{Effect, Level};
@@ -103,10 +104,14 @@ impl ScanReader {
         spoken: Spoken,
         number: u32,
         body: &Bytes,
+        names: &mut Names,
     ) -> Result<StatusPage, WireError> {
         match spoken {
             Spoken::Status => self.statuses.read(number, body),
-            Spoken::Platform { .. } => self.users.read(number, body),
+            Spoken::Platform { .. } => {
+                let note = &mut |user: &UserId, name: &str| names.note(user, name);
+                self.users.read(number, body, note)
+            }
         }
     }
 }

@@ -108,7 +108,9 @@ impl Pipeline {
     }
 
     pub(super) fn on_registry_page(&mut self, body: &[u8], now: Now, effects: &mut Vec<Effect>) {
-        let page = match wire_status::users(body) {
+        let names = &mut self.names;
+        let note = &mut |user: &UserId, name: &str| names.note(user, name);
+        let page = match wire_status::users_named(body, note) {
             Ok(page) => page,
             Err(error) => {
                 let message = format!("the registry of users cannot be read: {error}");
@@ -146,6 +148,7 @@ impl Pipeline {
                 for user in &left {
                     self.delta.forget(user);
                 }
+                self.names.listed(&left);
                 if !joined.is_empty() || !left.is_empty() {
                     self.registry_changed = true;
                     let message = format!(

@@ -10,6 +10,7 @@
 //! | `dialect` | what is asked in a dialect, and what the answers mean |
 //! | `snapshots` | whether a snapshot is believed |
 //! | `directory` | registry, queues and members |
+//! | `names` | agents' names, where they are wanted |
 //! | `joins` | routing states, stuck checks, divergence |
 //! | `push` | channels of push, and what their frames mean |
 //! | `backfill`, `after_call` | what is asked afterwards, to know better what was |
@@ -23,6 +24,7 @@ mod commit;
 mod dialect;
 mod directory;
 mod joins;
+mod names;
 mod plan;
 mod push;
 mod reconfigure;
@@ -49,6 +51,7 @@ use self::after_call::AfterCall;
 use self::backfill::Backfill;
 use self::dialect::{ScanReader, Spoken};
 use self::directory::DirectoryLoad;
+use self::names::Names;
 use self::push::Push;
 
 /// Reads seconds from somewhere, for measuring phases only: nothing is decided by it.
@@ -132,6 +135,7 @@ pub struct Pipeline {
     delta: Delta,
     reconciler: Reconciler,
     directory: DirectoryLoad,
+    names: Names,
 
     next_request: u64,
     flights: BTreeMap<RequestId, Flight>,
@@ -205,6 +209,7 @@ impl Pipeline {
             retry_budget: RetryBudget::new(),
             skew: Skew::default(),
             directory: DirectoryLoad::new(now.mono),
+            names: Names::new(config.names),
             registry,
             delta: Delta::new(),
             reconciler,

@@ -2,7 +2,8 @@
 //! agents, what was counted and what is under way stays.
 
 use super::Pipeline;
-use super::dialect::Spoken;
+use super::dialect::{ScanReader, Spoken};
+use super::names::Names;
 use crate::config::PipelineConfig;
 use crate::effect::Effect;
 use crate::model::time::{Millis, Now};
@@ -49,6 +50,15 @@ impl Pipeline {
         if config.divergence_interval != self.config.divergence_interval {
             let next = now.mono + config.divergence_interval;
             self.divergence_due = self.divergence_due.min(next);
+        }
+        if config.names != self.config.names {
+            self.names = Names::new(config.names);
+            // Rows that have not changed are read again once; where scans name nobody, the listing
+            // is asked for.
+            self.reader = ScanReader::default();
+            if !self.spoken.is_some_and(Spoken::scan_is_registry) {
+                self.registry.request_soon(now.mono);
+            }
         }
         self.reconciler.reconfigure(config.clone());
         self.config = config;

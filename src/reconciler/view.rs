@@ -56,6 +56,7 @@ impl Reconciler {
             queues: queues.into_values().collect(),
             organisation,
             health: self.health(&pass, delta, health),
+            names: None,
         }
     }
 

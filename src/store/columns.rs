@@ -8,25 +8,7 @@ use rusqlite::{Row, Transaction, params};
 use crate::model::time::UnixMillis;
 
 use super::cells::Cell;
-
-/// Which table a row is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Table {
-    /// `agent_event`.
-    Event,
-    /// `agent_window`.
-    Window,
-}
-
-impl Table {
-    /// Its name.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Event => "agent_event",
-            Self::Window => "agent_window",
-        }
-    }
-}
+use super::table::Table;
 
 impl ToSql for Cell<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

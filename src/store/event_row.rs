@@ -11,6 +11,11 @@ use super::cells::{Cell, sealed, sound};
 pub(super) const EVENT_CELLS: usize = 19;
 
 /// The columns in order, the checksum last.
+pub(super) const EVENT_COLUMNS: &str = "org, user_id, state_entered_at, routing_availability, \
+    raw_state, wrapup_code, ui_presence, queue_assignments, described_at, state_duration_ms, \
+    ingested_at, source, volatile, previous, revision, chain, estimated, withdrawn, checksum";
+
+/// The cells of a row.
 pub(super) fn event_cells<'e>(org: &'e str, event: &'e Event) -> Vec<Cell<'e>> {
     let json = "plain data has a JSON form";
     sealed(vec![

@@ -6,8 +6,9 @@ use crate::model::time::UnixMillis;
 use crate::window::EventFact;
 
 use super::cells::describe;
-use super::columns::{Table, cells, instant, quarantine};
-use super::event_row::{EVENT_CELLS, event_fact};
+use super::columns::{cells, instant, quarantine};
+use super::event_row::{EVENT_CELLS, EVENT_COLUMNS, event_fact};
+use super::table::Table;
 use super::touch::{EventWrite, Over};
 
 const WRITE: &str = "INSERT OR REPLACE INTO agent_event VALUES \
@@ -15,12 +16,6 @@ const WRITE: &str = "INSERT OR REPLACE INTO agent_event VALUES \
 
 const HELD: &str = "SELECT checksum FROM agent_event \
     WHERE org = ?1 AND user_id = ?2 AND state_entered_at = ?3";
-
-const READ: &str = "SELECT org, user_id, state_entered_at, routing_availability, raw_state, \
-    wrapup_code, ui_presence, queue_assignments, described_at, state_duration_ms, ingested_at, \
-    source, volatile, previous, revision, chain, estimated, withdrawn, checksum, rowid \
-    FROM agent_event WHERE org = ?1 AND user_id = ?2 AND state_entered_at BETWEEN ?3 AND ?4 \
-    ORDER BY state_entered_at";
 
 /// Writes an event in place of whatever has its key, or of a twin that ranks lower.
 pub(super) fn write(transaction: &Transaction<'_>, write: &EventWrite<'_>) -> rusqlite::Result<()> {
@@ -49,7 +44,12 @@ pub(super) fn load(
 ) -> rusqlite::Result<Vec<(UnixMillis, EventFact)>> {
     let mut facts = Vec::new();
     let mut damaged = Vec::new();
-    let mut statement = transaction.prepare_cached(READ)?;
+    let sql = format!(
+        "SELECT {EVENT_COLUMNS}, rowid FROM agent_event \
+         WHERE org = ?1 AND user_id = ?2 AND state_entered_at BETWEEN ?3 AND ?4 \
+         ORDER BY state_entered_at"
+    );
+    let mut statement = transaction.prepare_cached(&sql)?;
     let mut rows = statement.query(params![org, user, from.to_string(), to.to_string()])?;
     while let Some(row) = rows.next()? {
         let cells = cells(row, EVENT_CELLS)?;

@@ -26,9 +26,13 @@ mod prune;
 mod reader;
 mod remote_write;
 mod report;
+mod scan;
+#[cfg(test)]
+mod scan_tests;
 mod schema;
 mod sent;
 mod sqlite;
+mod table;
 #[cfg(test)]
 mod tests;
 mod touch;
@@ -43,14 +47,18 @@ pub use consumer::{ConsumeError, ConsumerObserver, Fetched, consume};
 pub use cursor::PAGE_ROWS_MAX;
 pub use error::StoreError;
 pub use handle::{StoreHandle, StoreStatus};
-pub use postgres::{PostgresError, PostgresReader, PostgresStore};
+pub use postgres::{PostgresError, PostgresReader, PostgresStore, PostgresTables};
 pub use prune::PruneReport;
 pub use reader::SqliteReader;
 pub use remote_write::{
     DeadSamples, REMOTE_WRITE_METRICS, RemoteWrite, RemoteWriteError, RemoteWriteObserver,
 };
 pub use report::{CommitReport, StoreSettings};
+pub use scan::SqliteTables;
 pub use sqlite::SqliteStore;
+pub use table::{
+    ColumnKind, SCAN_ROWS, Table, TableColumn, TablePage, TableQuery, TableScan, Tables, Value,
+};
 
 use crate::model::ids::UserId;
 use crate::model::time::UnixMillis;
@@ -109,6 +117,6 @@ pub enum ReadError {
     #[error("this instance keeps no windows; ask one whose role is aggregator or all")]
     Elsewhere,
     /// The database did not answer.
-    #[error("cannot read windows from the store")]
+    #[error("cannot read the store")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -81,7 +81,8 @@ impl SqliteReader {
         let mut rows = statement.query(params![
             self.org,
             self.window_length.0,
-            bound(query.from),
+            // Rows before the place cannot come, and the index is entered by this bound.
+            bound(query.from.max(after.0)),
             bound(query.to),
             bound(after.0),
             after.1,

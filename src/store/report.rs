@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::config::PipelineConfig;
 use crate::model::ids::UserId;
 use crate::model::time::UnixMillis;
 use crate::model::window::WindowSpec;
@@ -17,6 +18,21 @@ pub struct StoreSettings {
     pub window: WindowSpec,
     /// What rows are made by.
     pub rules: RowRules,
+}
+
+impl StoreSettings {
+    /// What the configuration says about the store.
+    pub fn of(pipeline: &PipelineConfig) -> Self {
+        Self {
+            org: pipeline.org.clone(),
+            window: pipeline.window,
+            rules: RowRules {
+                volatile_transitions: pipeline.volatile_transitions,
+                volatile_within: pipeline.volatile_within,
+                include_offline: pipeline.include_offline,
+            },
+        }
+    }
 }
 
 /// Rows that a reader found damaged and the writer should make again.

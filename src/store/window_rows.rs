@@ -9,7 +9,8 @@ use crate::model::time::UnixMillis;
 use crate::model::window::WindowSpec;
 
 use super::cells::describe;
-use super::columns::{Table, cells, quarantine};
+use super::columns::{cells, quarantine};
+use super::table::Table;
 use super::window_row::{Kept, WINDOW_CELLS, WINDOW_COLUMNS, window_cells, window_kept};
 
 /// Rows of one agent that start in `[from, to]`, by start; bad ones are set aside and counted.

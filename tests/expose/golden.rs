@@ -7,6 +7,7 @@ use std::sync::Arc;
 use genesys_cloud_exporter::catalog::{EventResult, Metric, Origin};
 use genesys_cloud_exporter::config::PerAgent;
 use genesys_cloud_exporter::expose::{Format, Pages, SeriesNames, of_registry, of_view, render};
+use genesys_cloud_exporter::model::ids::UserId;
 use genesys_cloud_exporter::model::state::RoutingState;
 use genesys_cloud_exporter::model::time::{Millis, UnixMillis};
 use genesys_cloud_exporter::model::view::View;
@@ -245,6 +246,34 @@ proptest::proptest! {
             proptest::prop_assert_eq!(queues.len(), names.len());
             proptest::prop_assert_eq!(&queues, &expected);
         }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_names_of_agents_read_back_as_distinct_series(
+        names in proptest::collection::vec("(?s)(Anna|Ben \\(a-0\\)|.{0,150})", 1..8),
+    ) {
+        let mut any = view::small();
+        let id = |n: usize| format!("a-{n}");
+        any.agents = (0..names.len())
+            .map(|n| view::agent(&id(n), RoutingState::Available, &[]))
+            .collect();
+        let named = names.iter().enumerate();
+        let named = named.map(|(n, name)| (UserId::new(&id(n)), Arc::from(name.as_str())));
+        any.names = Some(Arc::new(named.collect()));
+        let labels = SeriesNames::of(&any, &PerAgent::Name);
+        let mut out = String::new();
+        render(&of_view(&any, &labels), Format::Text, &mut out);
+        let samples = samples(&out);
+        let entered = "genesyscloud_agent_state_entered_timestamp_seconds";
+        let entered = samples.keys().filter(|(name, _)| name == entered);
+        let agents: BTreeSet<&str> = entered.map(|(_, labels)| &*labels["agent"]).collect();
+        let expected: BTreeSet<&str> = labels.agents.iter().map(|name| &**name).collect();
+        proptest::prop_assert_eq!(agents.len(), names.len());
+        proptest::prop_assert_eq!(agents, expected);
+        any.names = None;
+        proptest::prop_assert!(SeriesNames::of(&any, &PerAgent::Name).agents.is_empty());
     }
 }
 

@@ -155,6 +155,7 @@ pub(crate) fn small() -> View {
             ],
         },
         health: health(),
+        names: None,
     }
 }
 

@@ -23,6 +23,8 @@ mod crowd;
 mod dashboards;
 mod delta;
 mod demo;
+mod export;
+mod export_filled;
 mod history;
 mod notifications;
 mod otlp;

@@ -155,6 +155,40 @@ fn assert_no_canary(seen: &[(String, String)]) {
     }
 }
 
+/// Every file of a run, and what it holds.
+fn files(setup: &Setup) -> Vec<(String, String)> {
+    let named = |path: std::path::PathBuf| (path.display().to_string(), lossy(&path));
+    setup.files().into_iter().map(named).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_are_asked_for_are_label_values_and_nothing_else() {
+    for dialect in ["status", "platform"] {
+        let arguments = ["--agents", "60", "--queues", "5", "--dialect", dialect];
+        let organisation = Organisation::simulate(&arguments).await;
+        has_canaries(&organisation).await;
+        let mut setup = Setup::new(&organisation);
+        setup
+            .set("log.level", "debug")
+            .set("metrics.per_agent", "name");
+        let exporter = setup.start().await;
+        exporter.wait_joined().await;
+        let page = exporter.wait_page("agents have series", BOUND, |page| {
+            page.all("genesyscloud_agent_state").count() == 60 * 5
+        });
+        for (labels, _) in page.await.all("genesyscloud_agent_state") {
+            assert!(labels["agent"].starts_with(NAME_HEAD), "{labels:?}");
+        }
+        let mut seen = files(&setup);
+        for path in PATHS.iter().filter(|path| **path != "/metrics") {
+            seen.push(((*path).to_owned(), exporter.get(path).await.text));
+        }
+        seen.push(("the log".to_owned(), exporter.stop().await));
+        seen.extend(files(&setup));
+        assert_no_canary(&seen);
+    }
+}
+
 /// A run with trouble of each kind that touches tokens, and a search of all it left. Its log.
 async fn run(format: &str, dialect: &str) -> String {
     let mut arguments = vec!["--agents", "60", "--queues", "5", "--cache-refresh", "1s"];
@@ -178,10 +212,6 @@ async fn run(format: &str, dialect: &str) -> String {
     for path in PATHS {
         seen.push((path.to_owned(), exporter.get(path).await.text));
     }
-    let files = |setup: &Setup| -> Vec<(String, String)> {
-        let named = |path: std::path::PathBuf| (path.display().to_string(), lossy(&path));
-        setup.files().into_iter().map(named).collect()
-    };
     assert!(
         seen.iter()
             .any(|(path, text)| path == "/metrics" && text.contains("agent=\"")),

@@ -13,7 +13,7 @@ pub(super) const PRODUCER_HEADER: &str = "Genesyscloud-Producer";
 /// The record's number among the producer's, without holes.
 pub(super) const SEQUENCE_HEADER: &str = "Genesyscloud-Sequence";
 
-/// Longest producer taken: what [`super::producer`] makes has 32 characters.
+/// Longest producer taken: what [`super::Standing`] makes has 32 characters.
 const PRODUCER_BYTES_MAX: usize = 64;
 
 /// Longest payload kept of a message that is none of ours.

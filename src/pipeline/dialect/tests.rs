@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
-use crate::config;
+use crate::config::{self, PipelineConfig};
 use crate::model::time::UnixMillis;
 use crate::upstream::request::RequestId;
 use crate::upstream::response::{Answer, Headers};
@@ -172,4 +172,75 @@ fn pages_shrink_until_the_platform_takes_them() {
     run.answer(&scan(25), 400, "{\"code\":\"bad.request\"}");
     run.pass(1);
     assert!(run.scans().is_empty(), "{:?}", run.open);
+}
+
+const USERS: ApiRequest = ApiRequest::Users { page: 1 };
+
+fn names(run: &Run) -> Option<Vec<(String, String)>> {
+    let names = run.pipeline.view(now(run.now)).names?;
+    let name = |(id, name): (&UserId, &Arc<str>)| (id.to_string(), name.to_string());
+    Some(names.iter().map(name).collect())
+}
+
+fn pair(id: &str, name: &str) -> (String, String) {
+    (id.to_owned(), name.to_owned())
+}
+
+/// With or without `metrics.per_agent: name`.
+fn reload(run: &mut Run, names: bool) {
+    let config = PipelineConfig {
+        names,
+        ..run.pipeline.config.clone()
+    };
+    let effects = run.pipeline.on_reconfigured(config, now(run.now));
+    run.take(effects);
+}
+
+#[test]
+fn names_are_kept_where_they_are_wanted_and_told_once_all_are_known() {
+    let listing = "{\"entities\":[{\"id\":\"1\",\"name\":\"Anna\"},{\"id\":\"2\",\"name\":\"Ben\\n\"},\
+        {\"id\":\"3\"},{\"id\":\"4\",\"name\":\"Gone\",\"state\":\"inactive\"}],\"pageCount\":1}";
+    let mut run = Run::new("status");
+    run.answer(&USERS, 200, listing);
+    assert_eq!(names(&run), None, "nobody asked for them");
+    reload(&mut run, true);
+    assert_eq!(names(&run), None);
+    // What is asked for goes out once a minute at most.
+    run.pass(61_000);
+    run.answer(&USERS, 200, listing);
+    let told = vec![pair("1", "Anna"), pair("2", "Ben\u{FFFD}")];
+    assert_eq!(names(&run), Some(told));
+    let saved = serde_json::to_string(&run.pipeline.view(now(run.now))).unwrap();
+    assert!(!saved.contains("Anna"), "{saved}");
+    reload(&mut run, false);
+    assert_eq!(names(&run), None);
+}
+
+#[test]
+fn a_scan_tells_names_and_only_changed_rows_tell_them_again() {
+    let page = |name: &str| -> &'static str {
+        let user = |id: &str, name: &str| {
+            format!(
+                "{{\"id\":\"{id}\",\"name\":\"{name}\",\"presence\":{{\"presenceDefinition\":\
+                 {{\"systemPresence\":\"Available\"}},\"modifiedDate\":\"2024-05-14T08:00:00Z\"}},\
+                 \"routingStatus\":{{\"status\":\"OFF_QUEUE\",\"startTime\":\
+                 \"2024-05-14T08:00:00Z\"}}}}"
+            )
+        };
+        let (one, two) = (user("1", "Anna"), user("2", name));
+        format!("{{\"entities\":[{one},{two}],\"pageCount\":1,\"total\":2}}").leak()
+    };
+    let mut run = Run::new("platform");
+    run.answer(&scan(500), 200, page("Ben"));
+    assert_eq!(names(&run), None);
+    reload(&mut run, true);
+    for name in ["Ben", "Ben", "Benedetta"] {
+        while run.scans().is_empty() {
+            run.pass(1_000);
+            assert!(run.now < 120_000, "no scan: {:?}", run.open);
+        }
+        run.answer(&scan(500), 200, page(name));
+        let told = vec![pair("1", "Anna"), pair("2", name)];
+        assert_eq!(names(&run), Some(told));
+    }
 }

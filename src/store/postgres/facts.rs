@@ -10,9 +10,9 @@ use crate::model::time::{Millis, UnixMillis};
 use crate::window::{AgentFacts, Confirmation};
 
 use super::super::cells::{Cell, describe};
-use super::super::columns::Table;
 use super::super::event_row::event_fact;
 use super::super::report::StoreSettings;
+use super::super::table::Table;
 use super::super::touch::{Applied, Over, RowChange, changed};
 use super::super::window_row::{Kept, window_cells, window_kept};
 use super::link::Live;

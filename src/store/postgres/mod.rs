@@ -13,6 +13,9 @@ mod link;
 mod migrate;
 mod partitions;
 mod reader;
+mod scan;
+#[cfg(test)]
+mod scan_tests;
 mod schema;
 mod statements;
 mod store;
@@ -23,4 +26,5 @@ mod values;
 
 pub use error::PostgresError;
 pub use reader::PostgresReader;
+pub use scan::PostgresTables;
 pub use store::PostgresStore;

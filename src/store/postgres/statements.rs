@@ -168,6 +168,15 @@ statements! {
          ORDER BY w.window_start, w.user_id LIMIT $8",
         read("w", &WINDOW_COLUMNS)
     ),
+    ScanEvents => format!(
+        "SELECT {} FROM agent_event AS e WHERE e.org = $1 \
+         AND e.state_entered_at >= $2 AND e.state_entered_at < $3 \
+         AND (e.state_entered_at, e.user_id) > ($2, $4) \
+         ORDER BY e.state_entered_at, e.user_id LIMIT $5",
+        read("e", &EVENT_COLUMNS)
+    ),
+    LengthAbove => "SELECT min(window_length) FROM agent_window \
+        WHERE org = $1 AND window_length > $2",
 }
 
 const EVENT_KEY: &str = "org, user_id, state_entered_at";

@@ -56,6 +56,20 @@ impl Desk {
         }))
     }
 
+    /// For whoever only reads, beside no writer of this process.
+    pub(super) fn for_reading(
+        config: &PostgresConfig,
+        settings: &StoreSettings,
+        clock: SystemClock,
+    ) -> Result<Self, PostgresError> {
+        Ok(Self::new(
+            &Arc::new(Link::new(config)?),
+            settings,
+            clock,
+            false,
+        ))
+    }
+
     pub(super) fn settings(&self) -> &StoreSettings {
         &self.0.settings
     }

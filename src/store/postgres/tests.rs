@@ -25,16 +25,16 @@ use crate::window::tests::{arb_journal_and_permutation, event, mark};
 
 #[path = "../../../tests/live/support/cluster.rs"]
 #[allow(dead_code, reason = "shared with the live tests")]
-mod cluster;
+pub(in crate::store) mod cluster;
 pub(in crate::store) use cluster::Cluster;
 
 /// The database that every cluster has.
-const DATABASE: &str = "postgres";
+pub(super) const DATABASE: &str = "postgres";
 
 /// Journals compared with SQLite; each costs some thirty commits in either engine.
 const CASES: usize = 24;
 
-fn config(cluster: &Cluster) -> PostgresConfig {
+pub(super) fn config(cluster: &Cluster) -> PostgresConfig {
     PostgresConfig {
         hosts: vec![PostgresHost::Socket(cluster.path().to_owned(), 5432)],
         user: "postgres".to_owned(),

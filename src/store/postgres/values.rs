@@ -56,7 +56,7 @@ const FOREIGN: UnixMillis = UnixMillis(-1);
 
 impl ToSql for Stamp {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Refused> {
-        out.put_i64((self.0.0 - EPOCH_MILLIS) * 1_000);
+        out.put_i64(Micros::of(self.0).0);
         Ok(IsNull::No)
     }
 
@@ -74,6 +74,40 @@ impl<'a> FromSql<'a> for Stamp {
         let millis = (micros / 1_000).checked_add(EPOCH_MILLIS);
         let millis = millis.filter(|_| whole).map(UnixMillis);
         Ok(Self(millis.unwrap_or(FOREIGN)))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::TIMESTAMPTZ
+    }
+}
+
+/// A `timestamptz` as the server keeps it, also one that is finer than any instant of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Micros(i64);
+
+impl Micros {
+    /// The same instant.
+    pub(super) fn of(at: UnixMillis) -> Self {
+        Self((at.0 - EPOCH_MILLIS) * 1_000)
+    }
+}
+
+impl ToSql for Micros {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Refused> {
+        out.put_i64(self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::TIMESTAMPTZ
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Micros {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Refused> {
+        Ok(Self(i64::from_be_bytes(raw.try_into()?)))
     }
 
     fn accepts(kind: &Type) -> bool {

@@ -40,10 +40,22 @@ pub fn users(body: &[u8]) -> Result<StatusPage, WireError> {
 pub struct UsersReader(LastPages<AgentAnswer>);
 
 impl UsersReader {
-    /// Reads page `number`, counted from 1.
-    pub fn read(&mut self, number: u32, body: &Bytes) -> Result<StatusPage, WireError> {
+    /// Reads page `number`, counted from 1. Tells the names of active users whose rows are new or
+    /// have changed.
+    pub fn read(
+        &mut self,
+        number: u32,
+        body: &Bytes,
+        tell: &mut dyn FnMut(&UserId, &str),
+    ) -> Result<StatusPage, WireError> {
         let mut presences = Presences::default();
-        let accept = |row: UserRow<'_>| row.accept(&mut presences);
+        let accept = |row: UserRow<'_>| {
+            let answer = row.accept(&mut presences)?;
+            if let (Some(answer), Some(name)) = (&answer, row.name.text()) {
+                tell(answer.user_id(), name);
+            }
+            Ok(answer)
+        };
         let same = |a: &AgentAnswer, b: &AgentAnswer| a.user_id() == b.user_id();
         self.0.read(number, body, LISTING, same, accept).map(page)
     }
@@ -100,10 +112,11 @@ pub fn user(body: &[u8], expected: &UserId) -> Result<AgentAnswer, WireError> {
     }
 }
 
-/// A user as it stands; names, addresses and all else are skipped unbuilt.
+/// A user as it stands; addresses and all else are skipped unbuilt.
 #[derive(Default)]
 struct UserRow<'a> {
     id: Scalar<'a>,
+    name: Scalar<'a>,
     state: Scalar<'a>,
     presence: Field<PresenceRow<'a>>,
     routing: Field<RoutingRow<'a>>,
@@ -133,6 +146,7 @@ impl<'de> Object<'de> for UserRow<'de> {
     fn take<A: MapAccess<'de>>(&mut self, key: &str, fields: &mut A) -> Result<(), A::Error> {
         match key {
             "id" => self.id = fields.next_value()?,
+            "name" => self.name = fields.next_value()?,
             "state" => self.state = fields.next_value()?,
             "presence" => self.presence = Field::read(fields)?,
             "routingStatus" => self.routing = Field::read(fields)?,

@@ -20,13 +20,25 @@ const QUEUE_NAME_MAX: usize = 256;
 /// Reads a page of the registry. Rows that are not active are left out, should the server have
 /// ignored the filter; refused rows show as the difference to `paging.rows`.
 pub fn users(body: &[u8]) -> Result<UsersPage, WireError> {
+    users_named(body, &mut |_, _| {})
+}
+
+/// The same, telling the name of each active user that has one.
+pub fn users_named(
+    body: &[u8],
+    tell: &mut dyn FnMut(&UserId, &str),
+) -> Result<UsersPage, WireError> {
     let (rows, paging) = page(body, "users", "an object with entities, the users", |row| {
         let id = row.id.id()?;
         let active = row
             .state
             .text()
             .is_none_or(|state| state.eq_ignore_ascii_case("active"));
-        Ok(active.then(|| UserId::new(id)))
+        let user = active.then(|| UserId::new(id));
+        if let (Some(user), Some(name)) = (&user, row.name.text()) {
+            tell(user, name);
+        }
+        Ok(user)
     })?;
     Ok(UsersPage {
         users: rows.kept,
@@ -88,7 +100,7 @@ fn page<T>(
     Ok((rows, paging.unwrap_or_default()))
 }
 
-/// A row of any of these listings; names of people and all else are skipped unbuilt.
+/// A row of any of these listings; all else is skipped unbuilt.
 #[derive(Default)]
 struct EntityRow<'a> {
     id: Scalar<'a>,

@@ -21,7 +21,7 @@ mod tests;
 
 pub use error::WireError;
 pub use failure::{PlatformError, error_body};
-pub use listings::{LISTING_ROWS_MAX, members, queues, users};
+pub use listings::{LISTING_ROWS_MAX, members, queues, users, users_named};
 pub(super) use login::grant;
 pub use login::{TOKEN_LIFETIME_MAX, TOKEN_LIFETIME_MIN, TokenLifetime, login};
 pub use routing::{ROUTING_ENTRIES_MAX, routing_states};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::wait::wait_for;
 
 /// The binary under test.
-const BINARY: &str = env!("CARGO_BIN_EXE_genesys-cloud-exporter");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_genesys-cloud-exporter");
 
 /// A start takes a fraction of a second; on a machine that does other things, longer.
 pub(crate) const START_BOUND: Duration = Duration::from_secs(30);
