@@ -34,9 +34,14 @@ pub struct SqliteStore {
     dir: PathBuf,
     suspects: Suspects,
     given_up: Arc<AtomicBool>,
-    /// What [`least_closed`] told last; `None`: not asked yet.
-    least_closed: Option<Option<i64>>,
+    /// `None`: not asked yet.
+    least_closed: Option<LeastClosed>,
 }
+
+/// The least instant until which the windows of an agent on the roster are closed; `None` while
+/// nobody is on it.
+#[derive(Debug, Clone, Copy)]
+struct LeastClosed(Option<i64>);
 
 /// Puts `operation` on an SQLite error.
 fn during(operation: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
@@ -320,16 +325,15 @@ static LEAST_CLOSED: LazyLock<String> =
 static SOMEBODY_CLOSED_BY: LazyLock<String> =
     LazyLock::new(|| format!("SELECT EXISTS (SELECT 1 {ON_ROSTER} AND {CLOSED} <= ?3)"));
 
-/// The least instant until which the windows of an agent on the roster are closed; `None` while
-/// nobody is on it.
+/// Looks at everybody.
 fn least_closed(
     connection: &Connection,
     settings: &StoreSettings,
-) -> rusqlite::Result<Option<i64>> {
+) -> rusqlite::Result<LeastClosed> {
     connection
         .prepare_cached(&LEAST_CLOSED)?
         .query_row(params![settings.org, settings.window.slide.0], |row| {
-            row.get(0)
+            row.get(0).map(LeastClosed)
         })
 }
 
@@ -339,25 +343,29 @@ fn least_closed(
 fn least_closed_now(
     connection: &Connection,
     settings: &StoreSettings,
-    known: Option<Option<i64>>,
-) -> rusqlite::Result<Option<i64>> {
+    known: Option<LeastClosed>,
+) -> rusqlite::Result<LeastClosed> {
     let stands = match known {
-        Some(Some(least)) => connection.prepare_cached(&SOMEBODY_CLOSED_BY)?.query_row(
-            params![settings.org, settings.window.slide.0, least],
-            |row| row.get(0),
-        )?,
-        Some(None) => true,
+        Some(LeastClosed(Some(least))) => {
+            connection.prepare_cached(&SOMEBODY_CLOSED_BY)?.query_row(
+                params![settings.org, settings.window.slide.0, least],
+                |row| row.get(0),
+            )?
+        }
+        Some(LeastClosed(None)) => true,
         None => false,
     };
     match known {
-        Some(least) if stands => Ok(least),
+        Some(known) if stands => Ok(known),
         _ => least_closed(connection, settings),
     }
 }
 
 /// Every window that ends at or before this is closed for every agent on the roster.
-fn closed_for_all(settings: &StoreSettings, least: Option<i64>) -> Option<UnixMillis> {
-    least.map(|least| settings.window.last_end(UnixMillis(least)))
+fn closed_for_all(settings: &StoreSettings, least: LeastClosed) -> Option<UnixMillis> {
+    least
+        .0
+        .map(|least| settings.window.last_end(UnixMillis(least)))
 }
 
 fn bury(
