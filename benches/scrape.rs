@@ -138,11 +138,11 @@ fn organisation(queues: usize) -> View {
     let agents = (0..AGENTS).map(|n| {
         let names = [n % queues, (n * 7 + 1) % queues]
             .map(|q| (format!("q-{q:06}"), format!("Queue {q:06}")));
-        let named = names
+        let in_two = names
             .each_ref()
             .map(|(id, name)| (id.as_str(), name.as_str()));
         let id = format!("a1b2c3d4-e5f6-7890-abcd-{n:012}");
-        view::agent(&id, RoutingState::ALL[n % 4], &named)
+        view::agent(&id, RoutingState::ALL[n % 4], &in_two)
     });
     View {
         agents: agents.collect(),

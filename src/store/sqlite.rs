@@ -148,10 +148,10 @@ impl SqliteStore {
         }
         set_progress(&transaction, org, last, pruned_until)?;
         let known = self.least_closed.filter(|_| !roster_told);
-        let least = least_closed_now(&transaction, &self.settings, known)?;
+        let closed = least_closed_now(&transaction, &self.settings, known)?;
         transaction.commit()?;
-        self.least_closed = Some(least);
-        report.window_closed_until = closed_for_all(&self.settings, least);
+        self.least_closed = Some(closed);
+        report.window_closed_until = closed_for_all(&self.settings, closed);
         Ok(report)
     }
 

@@ -199,16 +199,16 @@ mod tests {
             let before = standing(&telemetry);
             change();
             let after = standing(&telemetry);
-            let mut changed = Vec::new();
+            let mut others = Vec::new();
             for (then, now) in before.iter().zip(&after) {
                 let counted = now.0.is_some();
                 assert_eq!(then.0 != now.0, counted && then.1 != now.1, "{metric:?}");
                 if counted && then.0 != now.0 {
-                    changed.push(&now.1);
+                    others.push(&now.1);
                 }
             }
-            let [family] = changed[..] else {
-                panic!("{metric:?}: {changed:?}");
+            let [family] = others[..] else {
+                panic!("{metric:?}: {others:?}");
             };
             assert!(family.contains(metric.spec().prometheus_name), "{family}");
         }
