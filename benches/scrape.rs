@@ -15,6 +15,7 @@
 )]
 
 use std::convert::Infallible;
+use std::hint::black_box;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -22,13 +23,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use genesys_cloud_exporter::catalog::EventResult;
 use genesys_cloud_exporter::clock::SystemClock;
 use genesys_cloud_exporter::config::PerAgent;
+use genesys_cloud_exporter::effect::{Measurement, Phase};
 use genesys_cloud_exporter::expose::{Front, Limits, Pages, Pulse, ServerState, serve};
-use genesys_cloud_exporter::model::state::RoutingState;
+use genesys_cloud_exporter::model::state::{RoutingState, Source};
+use genesys_cloud_exporter::model::time::Millis;
 use genesys_cloud_exporter::model::view::View;
 use genesys_cloud_exporter::store::{ReadError, WindowPage, WindowQuery, WindowReader};
 use genesys_cloud_exporter::telemetry::{BuildInfo, Telemetry};
+use genesys_cloud_exporter::upstream::request::Endpoint;
 use http_body_util::Full;
 use hyper::Response;
 use hyper::server::conn::http1;
@@ -43,9 +48,12 @@ mod support;
 #[path = "../tests/expose/view.rs"]
 mod view;
 
-/// An organisation of this size: agents, each in two queues, and queues.
+/// Agents, each in two queues.
 const AGENTS: usize = 10_000;
+
+/// Queues of a large organisation, and of one that is larger than any.
 const QUEUES: usize = 200;
+const QUEUES_MANY: usize = 5_000;
 
 struct NoWindows;
 
@@ -73,7 +81,15 @@ impl Scraper {
 
     /// The length of the body.
     fn scrape(&mut self) -> usize {
-        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+        self.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    }
+
+    /// The same, compressed.
+    fn scrape_gzip(&mut self) -> usize {
+        self.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n")
+    }
+
+    fn ask(&mut self, request: &[u8]) -> usize {
         self.stream.write_all(request).unwrap();
         let mut read = 0;
         loop {
@@ -89,10 +105,18 @@ impl Scraper {
     }
 
     fn timed(&mut self) -> Duration {
-        let begun = Instant::now();
-        self.scrape();
-        begun.elapsed()
+        timed(|| self.scrape())
     }
+
+    fn timed_gzip(&mut self) -> Duration {
+        timed(|| self.scrape_gzip())
+    }
+}
+
+fn timed(work: impl FnOnce() -> usize) -> Duration {
+    let begun = Instant::now();
+    black_box(work());
+    begun.elapsed()
 }
 
 /// Length of the head, and of the body by `Content-Length`.
@@ -109,16 +133,16 @@ fn parse_head(answer: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// The organisation as the pipeline shows it.
-fn organisation() -> View {
-    let view = view::large(QUEUES);
+fn organisation(queues: usize) -> View {
+    let view = view::large(queues);
     let agents = (0..AGENTS).map(|n| {
-        let names = [n % QUEUES, (n * 7 + 1) % QUEUES]
+        let names = [n % queues, (n * 7 + 1) % queues]
             .map(|q| (format!("q-{q:06}"), format!("Queue {q:06}")));
-        let queues = names
+        let in_two = names
             .each_ref()
             .map(|(id, name)| (id.as_str(), name.as_str()));
         let id = format!("a1b2c3d4-e5f6-7890-abcd-{n:012}");
-        view::agent(&id, RoutingState::ALL[n % 4], &queues)
+        view::agent(&id, RoutingState::ALL[n % 4], &in_two)
     });
     View {
         agents: agents.collect(),
@@ -126,27 +150,63 @@ fn organisation() -> View {
     }
 }
 
-/// The exporter's own server with that view. Its sender stops it.
-fn exporter(
-    runtime: &Runtime,
-    per_agent: PerAgent,
-) -> (SocketAddr, Arc<Pages>, watch::Sender<bool>) {
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let address = listener.local_addr().unwrap();
-    let pages = Arc::new(Pages::new(per_agent));
-    pages.publish(Arc::new(organisation()));
-    let state = ServerState::new(
-        pages.clone(),
-        Arc::new(Telemetry::new(BuildInfo::current())),
-        Arc::new(NoWindows),
-        Arc::new(Pulse::new()),
-        SystemClock::new(),
-        Front::open("/metrics").unwrap(),
-        Limits::default(),
-    );
-    let (stop, stopped) = watch::channel(false);
-    runtime.spawn(serve(listener, Arc::new(state), stopped));
-    (address, pages, stop)
+/// The exporter's own server with that view.
+struct Exporter {
+    address: SocketAddr,
+    pages: Arc<Pages>,
+    telemetry: Arc<Telemetry>,
+    /// Its end stops the server.
+    _stop: watch::Sender<bool>,
+}
+
+impl Exporter {
+    fn new(runtime: &Runtime, per_agent: PerAgent, view: Arc<View>) -> Self {
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let pages = Arc::new(Pages::new(per_agent));
+        pages.publish(view);
+        let telemetry = Arc::new(Telemetry::new(BuildInfo::current()));
+        let state = ServerState::new(
+            pages.clone(),
+            telemetry.clone(),
+            Arc::new(NoWindows),
+            Arc::new(Pulse::new()),
+            SystemClock::new(),
+            Front::open("/metrics").unwrap(),
+            Limits::default(),
+        );
+        let (stop, stopped) = watch::channel(false);
+        runtime.spawn(serve(listener, Arc::new(state), stopped));
+        Self {
+            address,
+            pages,
+            telemetry,
+            _stop: stop,
+        }
+    }
+
+    /// What is counted from one poll to the next: a snapshot, joins, a batch stored.
+    fn count_a_poll(&self) {
+        let telemetry = &self.telemetry;
+        telemetry.request(Endpoint::Statuses, Ok(200), Millis(120));
+        telemetry.request(Endpoint::RoutingState, Ok(200), Millis(80));
+        for phase in Phase::ALL {
+            let seconds = 0.02;
+            telemetry.measure(Measurement::Phase { phase, seconds });
+        }
+        telemetry.measure(Measurement::IngestionDelay {
+            source: Source::Routing,
+            delay: Millis(900),
+        });
+        telemetry.measure(Measurement::SegmentFinished {
+            state: RoutingState::OnCall,
+            length: Millis(90_500),
+        });
+        telemetry.events(EventResult::Published, 31);
+        telemetry.events(EventResult::Stored, 31);
+        telemetry.batch(0.003);
+        telemetry.event_queue(0, None);
+    }
 }
 
 /// Bare hyper with one buffer.
@@ -172,16 +232,19 @@ fn fixed(runtime: &Runtime, body: Bytes) -> SocketAddr {
 }
 
 fn scrape(criterion: &mut Criterion) {
-    case(criterion, "queues", PerAgent::Off);
-    case(criterion, "queues and agents", PerAgent::Id);
+    case(criterion, "queues", QUEUES, PerAgent::Off);
+    case(criterion, "queues and agents", QUEUES, PerAgent::Id);
+    case(criterion, "many queues", QUEUES_MANY, PerAgent::Off);
 }
 
-fn case(criterion: &mut Criterion, name: &str, per_agent: PerAgent) {
+fn case(criterion: &mut Criterion, name: &str, queues: usize, per_agent: PerAgent) {
     let runtime = Runtime::new().unwrap();
-    let (address, pages, _stop) = exporter(&runtime, per_agent);
-    let mut ours = Scraper::new(address);
+    let view = Arc::new(organisation(queues));
+    let exporter = Exporter::new(&runtime, per_agent, view.clone());
+    let mut ours = Scraper::new(exporter.address);
     let size = ours.scrape();
-    let mut theirs = Scraper::new(fixed(&runtime, Bytes::from(vec![b'x'; size])));
+    let buffer = fixed(&runtime, Bytes::from(vec![b'x'; size]));
+    let mut theirs = Scraper::new(buffer);
     assert_eq!(theirs.scrape(), size);
 
     let mut group = criterion.benchmark_group(format!("scrape of {name}"));
@@ -190,21 +253,37 @@ fn case(criterion: &mut Criterion, name: &str, per_agent: PerAgent) {
     group.bench_function("static buffer", |bencher| bencher.iter(|| theirs.scrape()));
     group.finish();
 
-    println!("a page of {size} bytes: {AGENTS} agents, {QUEUES} queues, series of {name}");
+    println!("a page of {size} bytes: {AGENTS} agents, {queues} queues, series of {name}");
     // The server has closed the connection that idled meanwhile.
-    ours = Scraper::new(address);
+    ours = Scraper::new(exporter.address);
     support::side_by_side(
         "of a scrape to a static buffer of its size",
         || ours.timed(),
         || theirs.timed(),
     );
-    let view = Arc::new(organisation());
+    support::side_by_side(
+        "of the first scrape after what a poll counts to that",
+        || {
+            exporter.count_a_poll();
+            ours.timed()
+        },
+        || theirs.timed(),
+    );
     support::side_by_side(
         "of the first scrape of a view, which renders it, to that",
         || {
-            pages.publish(view.clone());
+            exporter.pages.publish(view.clone());
             ours.timed()
         },
+        || theirs.timed(),
+    );
+    let size = ours.scrape_gzip();
+    let buffer = fixed(&runtime, Bytes::from(vec![b'x'; size]));
+    let mut theirs = Scraper::new(buffer);
+    println!("compressed, {size} bytes");
+    support::side_by_side(
+        "of a compressed scrape to a static buffer of its size",
+        || ours.timed_gzip(),
         || theirs.timed(),
     );
 }

@@ -21,7 +21,7 @@ use genesys_cloud_exporter::config::{self, PerAgent, PipelineConfig};
 use genesys_cloud_exporter::expose::{Format, Pages};
 use genesys_cloud_exporter::model::ids::{QueueId, UserId};
 use genesys_cloud_exporter::model::state::{RoutingState, Source};
-use genesys_cloud_exporter::model::time::{Millis, UnixMillis};
+use genesys_cloud_exporter::model::time::{Millis, Monotonic, UnixMillis};
 use genesys_cloud_exporter::model::view::{Health, View};
 use genesys_cloud_exporter::reconciler::evidence::Evidence;
 use genesys_cloud_exporter::reconciler::reconcile::Reconciler;
@@ -216,7 +216,7 @@ fn stages(criterion: &mut Criterion, agents: usize) {
     group.bench_function(BenchmarkId::new("page", agents), |bencher| {
         bencher.iter(|| {
             pages.publish(view.clone());
-            black_box(pages.page(&[], Format::Text, false))
+            black_box(pages.page(&[], Format::Text, false, Monotonic(0)))
         });
     });
     group.finish();

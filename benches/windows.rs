@@ -1,6 +1,8 @@
 //! Closing the five-minute windows of a whole organisation: marks in the journal, taken in batches
 //! as configured by default, to rows committed and acknowledged; beside bare SQLite, with the same
-//! durability, taking the same rows.
+//! durability, taking the same rows. Then a shift change: everybody enters another state within a
+//! minute, a quarter in each cycle, and the window that it lies in is closed; beside the time that
+//! there is for it.
 //!
 //! `cargo bench --bench windows`; `AGENTS=10000` asks for another number than 100,000. The lines
 //! that begin with `ratio` are the result. Once through: each round closes a window of its own.
@@ -96,9 +98,57 @@ fn beginnings(agents: usize) -> Vec<JournalRecord> {
     (0..agents).flat_map(of).collect()
 }
 
+/// Cycles in which a shift changes, and how long each may take.
+const SHIFT_CYCLES: usize = 4;
+const CYCLE: Duration = Duration::from_secs(15);
+
+/// When an agent changes in a shift change that begins at `begun`.
+fn changed(n: usize, begun: UnixMillis) -> UnixMillis {
+    begun + Millis((n % SHIFT_CYCLES) as i64 * 15_000 + (n as i64 * 37) % 15_000)
+}
+
+/// The part of everybody that enters another state in this cycle.
+fn changing(agents: usize, cycle: usize, begun: UnixMillis) -> Vec<JournalRecord> {
+    let labels: Arc<[Arc<str>]> = ["Support DE", "Sales EN"].map(Arc::from).into();
+    let of = |n: usize| {
+        let at = changed(n, begun);
+        let previous = RoutingState::ALL[n % 4];
+        JournalRecord::Event(Event {
+            user_id: user(n),
+            state_entered_timestamp: at,
+            routing_availability: RoutingState::ALL[(n + 1) % 4],
+            raw_state: None,
+            wrapup_code: None,
+            ui_presence: Presence::parse("On Queue"),
+            queue_assignments: labels.clone(),
+            timestamp: at,
+            state_duration_seconds: Millis::ZERO,
+            ingested_at: at,
+            source: Source::Routing,
+            volatile: false,
+            previous: Some(previous),
+            revision: 1,
+            chain: Chain::Follows {
+                entered_at: entered(n),
+            },
+            estimated: false,
+            withdrawn: false,
+        })
+    };
+    (cycle..agents).step_by(SHIFT_CYCLES).map(of).collect()
+}
+
 /// Everybody is confirmed beyond the end of a window, which closes it.
-fn closing(agents: usize, end: UnixMillis) -> Vec<JournalRecord> {
-    let marks: Vec<Mark> = (0..agents)
+fn closing(
+    agents: usize,
+    end: UnixMillis,
+    entered: impl Fn(usize) -> UnixMillis,
+) -> Vec<JournalRecord> {
+    // Ordered by agent, as the pipeline makes them.
+    let mut numbers: Vec<usize> = (0..agents).collect();
+    numbers.sort_by_cached_key(|&n| user(n));
+    let marks: Vec<Mark> = numbers
+        .into_iter()
         .map(|n| Mark {
             user_id: user(n),
             entered_at: Some(entered(n)),
@@ -228,7 +278,7 @@ fn main() {
     let mut other = bare(&place.path().join("bare.db"));
     for round in 0..ROUNDS {
         let start = ORIGIN + Millis(WINDOW.0 * round);
-        let marks = closing(agents, start + WINDOW);
+        let marks = closing(agents, start + WINDOW, entered);
         let (_, took) = timed(|| keep(&mut journal, &mut store, &marks, BATCH));
         let rows = rows(&store, start);
         assert_eq!(rows.len(), agents);
@@ -239,4 +289,31 @@ fn main() {
             took.as_secs_f64() / bare_took.as_secs_f64()
         );
     }
+    shift_change(agents, &mut journal, &mut store);
+}
+
+/// What the disk keeps of everybody changing within a minute, cycle by cycle.
+fn shift_change(agents: usize, journal: &mut EmbeddedJournal, store: &mut SqliteStore) {
+    let start = ORIGIN + Millis(WINDOW.0 * ROUNDS);
+    let begun = start + Millis(60_000);
+    for cycle in 0..SHIFT_CYCLES {
+        let events = changing(agents, cycle, begun);
+        let (_, took) = timed(|| keep(journal, store, &events, BATCH));
+        println!(
+            "ratio of keeping {} changes to the cycle of a shift change that brings them: {:.2} \
+             ({took:.2?} to {CYCLE:.2?})",
+            events.len(),
+            took.as_secs_f64() / CYCLE.as_secs_f64()
+        );
+    }
+    let marks = closing(agents, start + WINDOW, |n| changed(n, begun));
+    let (_, took) = timed(|| keep(journal, store, &marks, BATCH));
+    let kept = rows(store, start);
+    assert_eq!(kept.len(), agents);
+    let changed = kept
+        .iter()
+        .map(|row| row.metrics.state_transitions)
+        .sum::<u32>();
+    assert_eq!(changed as usize, agents, "everybody changed once");
+    println!("the window of the shift change: {took:.2?} for {agents} rows");
 }

@@ -3,10 +3,12 @@
 All three ask the same simulated organisation, one after the other, through a proxy that counts
 bytes. Measured is what each process itself takes: CPU time (/proc/PID/task/*/schedstat), peak
 memory (VmHWM), bytes of answers, requests, and how long a cycle lasts. Prints the machine,
-versions, medians with their spread, and the table for README.md.
+versions, medians with their spread, and the table for README.md. What was measured is kept in
+measured.json beside this file, one entry a dialect, size and contender, so that a long run can be
+made in parts; growth.svg is drawn of it.
 
     cargo build --release && python3 -m pip install -r tests/requirements.txt
-    python3 benches/compare/compare.py [--sizes 100,1000,10000] [--dialects status,platform]
+    python3 benches/compare/compare.py [--sizes 1,100,1000,10000,100000] [--dialects status,platform]
 
 The exporter does more than the others: it asks for the routing state of who has changed, keeps
 events and windows in its database with synchronous=FULL, and makes every series of every queue.
@@ -16,6 +18,7 @@ import argparse
 import asyncio
 import importlib.metadata as packages
 import json
+import math
 import os
 import platform
 import re
@@ -31,6 +34,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = Path(__file__).resolve().parent
+MEASURED = HERE / "measured.json"
 EXPORTER = "this exporter"
 SCRIPT = "SDK script"
 FLOOR = "GET and parse"
@@ -223,7 +227,7 @@ async def side_by_side(options, dialect, agents):
     simulator = subprocess.Popen(
         [options.binary, "simulate", "--listen", f"127.0.0.1:{listen}", "--agents", str(agents),
          "--queues", str(queues), "--dialect", dialect, "--requests-per-minute", "1000000",
-         "--log.level", "error"],
+         "--tempo", str(options.tempo), "--log.level", "error"],
         stdout=subprocess.DEVNULL,
     )
     statistics_url = f"http://127.0.0.1:{listen}/simulator/statistics"
@@ -273,22 +277,123 @@ def told(rounds, peak):
     )
 
 
+def kept():
+    """All that was measured so far: (dialect, agents) to name to (rounds, peak)."""
+    try:
+        told = json.loads(MEASURED.read_text())
+    except FileNotFoundError:
+        return {}
+    return {
+        (entry["dialect"], entry["agents"]): {
+            name: (one["rounds"], one["peak"]) for name, one in entry["who"].items()
+        }
+        for entry in told
+    }
+
+
+def keep(all_results):
+    entries = [
+        {
+            "dialect": dialect,
+            "agents": agents,
+            "who": {
+                name: {"rounds": rounds, "peak": peak}
+                for name, (rounds, peak) in results.items()
+            },
+        }
+        for (dialect, agents), results in sorted(all_results.items())
+    ]
+    MEASURED.write_text(json.dumps(entries, indent=1) + "\n")
+
+
 def table(all_results):
     lines = [
         "| dialect | agents | who | CPU a cycle | to this exporter | lasts | peak memory | bytes"
         " | requests |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for (dialect, agents), results in all_results.items():
-        ours = median(results[EXPORTER][0], "cpu")
+    for (dialect, agents), results in sorted(all_results.items()):
+        ours = median(results[EXPORTER][0], "cpu") if EXPORTER in results else None
         for name, (rounds, peak) in results.items():
             cpu = median(rounds, "cpu")
+            ratio = f"{cpu / ours:.2f}" if ours else ""
             lines.append(
-                f"| {dialect} | {agents:,} | {name} | {cpu * 1e3:.1f} ms | {cpu / ours:.2f}"
+                f"| {dialect} | {agents:,} | {name} | {cpu * 1e3:.1f} ms | {ratio}"
                 f" | {median(rounds, 'wall') * 1e3:.0f} ms | {peak / 1e6:.0f} MB"
                 f" | {median(rounds, 'bytes') / 1e6:.2f} MB | {median(rounds, 'requests'):g} |"
             )
     return "\n".join(lines)
+
+
+# Of the drawing: its size, and the frame of a panel within its half.
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 920, 360, 64, 40, 24, 48
+COLOURS = {EXPORTER: "#1f6feb", SCRIPT: "#d1242f", FLOOR: "#6e7781"}
+
+
+def exponent(value):
+    return math.floor(math.log10(value))
+
+
+def panel(x, title, unit, lines, note=None):
+    """A chart with logarithmic axes: `lines` by name, points of agents and a value."""
+    points = [point for line in lines.values() for point in line]
+    west, east = exponent(min(p[0] for p in points)), math.ceil(math.log10(max(p[0] for p in points)))
+    south, north = exponent(min(p[1] for p in points)), exponent(max(p[1] for p in points)) + 1
+    wide, high = WIDTH / 2 - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+
+    def place(agents, value):
+        right = (math.log10(agents) - west) / max(1, east - west)
+        up = (math.log10(value) - south) / (north - south)
+        return x + LEFT + right * wide, TOP + (1 - up) * high
+
+    out = [f'<text x="{x + LEFT}" y="22" class="title">{title}</text>']
+    for power in range(west, east + 1):
+        at, low = place(10**power, 10**south)
+        out.append(f'<line x1="{at:.1f}" y1="{TOP}" x2="{at:.1f}" y2="{low}" class="grid"/>')
+        out.append(f'<text x="{at:.1f}" y="{low + 18}" class="middle">{10**power:,}</text>')
+    out.append(f'<text x="{x + LEFT + wide / 2}" y="{HEIGHT - 10}" class="middle">agents</text>')
+    for power in range(south, north + 1):
+        left, at = place(10**west, 10**power)
+        out.append(f'<line x1="{left}" y1="{at:.1f}" x2="{left + wide}" y2="{at:.1f}" class="grid"/>')
+        label = f"{10**power:g} {unit}"
+        out.append(f'<text x="{left - 6}" y="{at + 4:.1f}" class="end">{label}</text>')
+    for name, line in lines.items():
+        colour = COLOURS[name]
+        placed = [place(*point) for point in sorted(line)]
+        path = " ".join(f"{px:.1f},{py:.1f}" for px, py in placed)
+        out.append(f'<polyline points="{path}" stroke="{colour}"/>')
+        out += [f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3.5" fill="{colour}"/>' for px, py in placed]
+        px, py = placed[-1]
+        out.append(f'<text x="{px - 8:.1f}" y="{py - 9:.1f}" class="end" fill="{colour}">{name}</text>')
+    if note:
+        out.append(f'<text x="{x + LEFT + 8}" y="{TOP + high - 10}">{note}</text>')
+    return out
+
+
+def drawing(all_results, dialect):
+    """CPU a cycle, and what of it is due to each agent, by the number of agents."""
+    whole, each = {}, {}
+    for (spoken, agents), results in sorted(all_results.items()):
+        if spoken != dialect:
+            continue
+        for name, (rounds, _) in results.items():
+            cpu = median(rounds, "cpu")
+            whole.setdefault(name, []).append((agents, cpu * 1e3))
+            if agents >= 100:
+                each.setdefault(name, []).append((agents, cpu * 1e6 / agents))
+    idle = dict(whole[EXPORTER]).get(1)
+    note = f"idle, one agent: {idle:.1f} ms a cycle" if idle else None
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}"'
+        f' height="{HEIGHT}" font-family="sans-serif" font-size="12" fill="#24292f">',
+        "<style>.title{font-size:14px;font-weight:600}.middle{text-anchor:middle}"
+        ".end{text-anchor:end}.grid{stroke:#d0d7de}polyline{fill:none;stroke-width:2}</style>",
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+        *panel(0, f"CPU a cycle, dialect {dialect}", "ms", whole, note),
+        *panel(WIDTH / 2, "CPU a cycle and agent", "µs", each),
+        "</svg>",
+    ]
+    return "\n".join(out) + "\n"
 
 
 def machine(options):
@@ -305,15 +410,19 @@ def machine(options):
         f" Python {platform.python_version()},"
         f" PureCloudPlatformClientV2 {packages.version('PureCloudPlatformClientV2')},"
         f" prometheus_client {packages.version('prometheus_client')};"
-        f" {options.cycles} cycles each, every {options.interval:g} s"
+        f" {options.cycles} cycles each, every {options.interval:g} s, tempo {options.tempo:g}"
     )
 
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", default="100,1000,10000")
+    parser.add_argument("--sizes", default="1,100,1000,10000,100000")
     parser.add_argument("--dialects", default="status,platform")
     parser.add_argument("--cycles", type=int, default=7, help="measured of each")
+    parser.add_argument(
+        "--tempo", type=float, default=1.0,
+        help="of the organisation: 0.02 is one in which hardly anybody does anything",
+    )
     parser.add_argument("--interval", type=float, default=15.0, help="seconds")
     parser.add_argument("--script-max", type=int, default=10_000, help="agents")
     parser.add_argument("--binary", default=ROOT / "target/release/genesys-cloud-exporter")
@@ -326,12 +435,15 @@ async def main():
     if FLOOR in options.who and not options.floor:
         options.floor = built_floor()
     print(machine(options))
-    all_results = {}
+    all_results = kept()
     for dialect in options.dialects.split(","):
         for agents in map(int, options.sizes.split(",")):
             print(f"dialect {dialect}, {agents:,} agents", flush=True)
-            all_results[dialect, agents] = await side_by_side(options, dialect, agents)
+            results = await side_by_side(options, dialect, agents)
+            all_results[dialect, agents] = {**all_results.get((dialect, agents), {}), **results}
+            keep(all_results)
     print(table(all_results))
+    (HERE / "growth.svg").write_text(drawing(all_results, "status"))
 
 
 def built_floor():

@@ -69,7 +69,13 @@ async fn main() {
     rustls::crypto::ring::default_provider()
         .install_default()
         .unwrap();
-    let client = Client::builder().gzip(true).no_proxy().build().unwrap();
+    // Between two cycles the other side may close a connection just when it is used again.
+    let client = Client::builder()
+        .gzip(true)
+        .no_proxy()
+        .pool_idle_timeout(Duration::from_secs(2))
+        .build()
+        .unwrap();
     let interval = Duration::from_secs_f64(interval.parse().unwrap());
     let token = token(&client, base).await;
     let mut due = tokio::time::interval(interval);

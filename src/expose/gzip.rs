@@ -1,7 +1,8 @@
-//! Compression in parts: the view's part of a page is compressed once, the rest per scrape, and
-//! both are joined into one gzip member. Pure.
+//! Compression in parts: what scrapes have in common is compressed once and kept, the few lines that
+//! differ from scrape to scrape are stored as they are, and all are joined into one gzip member. Pure.
 //!
-//! One member and not two, because several clients stop reading after the first.
+//! One member and not several, which RFC 1952 allows, because several clients stop reading after the
+//! first.
 
 use std::io::Write as _;
 
@@ -32,9 +33,17 @@ impl Part {
         Self::with(bytes, data)
     }
 
-    /// Compresses the part that ends the stream.
+    /// Stores the part that ends the stream: for some lines, setting up a compressor takes longer
+    /// than all else of a scrape.
     pub(super) fn last(data: &[u8]) -> Self {
-        let bytes = encoder(data).finish().expect(INFALLIBLE);
+        let mut bytes = Vec::with_capacity(data.len() + STORED_HEAD_BYTES);
+        let mut blocks = data.chunks(STORED_BYTES_MAX).peekable();
+        if data.is_empty() {
+            stored(&[], true, &mut bytes);
+        }
+        while let Some(block) = blocks.next() {
+            stored(block, blocks.peek().is_none(), &mut bytes);
+        }
         Self::with(bytes, data)
     }
 
@@ -48,6 +57,19 @@ impl Part {
     }
 }
 
+/// RFC 1951, 3.2.4: a stored block says its length in 16 bits, twice.
+const STORED_BYTES_MAX: usize = u16::MAX as usize;
+const STORED_HEAD_BYTES: usize = 5;
+
+/// A block of the stream that is not compressed, beginning on a byte boundary.
+fn stored(data: &[u8], last: bool, out: &mut Vec<u8>) {
+    let length = u16::try_from(data.len()).expect("cut to size");
+    out.push(u8::from(last));
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&(!length).to_le_bytes());
+    out.extend_from_slice(data);
+}
+
 const INFALLIBLE: &str = "writing to memory cannot fail";
 
 fn encoder(data: &[u8]) -> DeflateEncoder<Vec<u8>> {
@@ -56,21 +78,21 @@ fn encoder(data: &[u8]) -> DeflateEncoder<Vec<u8>> {
     encoder
 }
 
-/// One gzip member: the inner part, then the last.
-pub(super) fn member(inner: &Part, last: &Part) -> Vec<Bytes> {
-    let mut checksum = inner.checksum.clone();
-    checksum.combine(&last.checksum);
+/// One gzip member of parts, of which the last alone is made by [`Part::last`].
+pub(super) fn member(parts: &[&Part]) -> Vec<Bytes> {
+    let mut checksum = Hasher::new();
+    let mut pieces = vec![Bytes::from_static(&HEADER)];
+    for part in parts {
+        checksum.combine(&part.checksum);
+        pieces.push(part.bytes.clone());
+    }
     let mut trailer = Vec::with_capacity(8);
     // RFC 1952: the length modulo 2^32.
     let length = checksum.total_len() as u32;
     trailer.extend_from_slice(&checksum.finalize().to_le_bytes());
     trailer.extend_from_slice(&length.to_le_bytes());
-    vec![
-        Bytes::from_static(&HEADER),
-        inner.bytes.clone(),
-        last.bytes.clone(),
-        trailer.into(),
-    ]
+    pieces.push(trailer.into());
+    pieces
 }
 
 #[cfg(test)]
@@ -82,8 +104,8 @@ mod tests {
     use super::*;
 
     fn joined(inner: &[u8], last: &[u8]) -> Vec<u8> {
-        let parts = member(&Part::inner(inner), &Part::last(last));
-        let whole = parts.concat();
+        let (inner, last) = (Part::inner(inner), Part::last(last));
+        let whole = member(&[&inner, &inner, &last]).concat();
         let mut out = Vec::new();
         // `GzDecoder` reads one member and checks length and checksum.
         GzDecoder::new(&whole[..]).read_to_end(&mut out).unwrap();
@@ -100,7 +122,7 @@ mod tests {
             ("head", ""),
             ("", ""),
         ] {
-            let whole = [inner.as_bytes(), last.as_bytes()].concat();
+            let whole = [inner, inner, last].concat().into_bytes();
             assert_eq!(joined(inner.as_bytes(), last.as_bytes()), whole);
         }
     }

@@ -15,6 +15,7 @@ mod gzip;
 mod names;
 mod negotiate;
 pub mod otlp;
+mod own;
 mod page;
 mod pages;
 mod push_families;

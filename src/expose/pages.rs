@@ -5,23 +5,24 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use prometheus::proto::MetricFamily;
 
-use super::families::{of_registry, of_view};
+use super::families::of_view;
 use super::gzip::{Part, member};
 use super::names::SeriesNames;
+use super::own::OwnText;
 use super::page::{Format, render};
 use crate::config::PerAgent;
+use crate::model::time::Monotonic;
 use crate::model::view::View;
-
-/// Room for the exporter's own families: they take some 60 KB, so that the text never moves.
-const TAIL_BYTES: usize = 96 * 1024;
+use crate::telemetry::Shelf;
 
 /// What readers read. One for a process; the driver publishes, everybody else loads.
 #[derive(Debug)]
 pub struct Pages {
     per_agent: ArcSwap<PerAgent>,
     current: ArcSwap<Published>,
+    own_text: OwnText,
+    own_open_metrics: OwnText,
 }
 
 /// A view and what was made of it so far.
@@ -48,6 +49,8 @@ impl Pages {
         Self {
             per_agent: ArcSwap::new(per_agent),
             current: ArcSwap::from_pointee(empty),
+            own_text: OwnText::default(),
+            own_open_metrics: OwnText::default(),
         }
     }
 
@@ -72,16 +75,37 @@ impl Pages {
         self.per_agent.load_full()
     }
 
-    /// Whether all that takes long of a page of the current view has been done for an earlier
-    /// reader: what is left takes some ten microseconds. Compressing the rest always takes long.
-    pub(super) fn at_hand(&self, format: Format, gzip: bool) -> bool {
-        !gzip && self.current.load().cached(format).plain.get().is_some()
+    /// Whether all that takes long of a page has been done for an earlier reader: what is left
+    /// takes some ten microseconds.
+    pub(super) fn at_hand(&self, own: &[Shelf], format: Format, gzip: bool) -> bool {
+        let current = self.current.load();
+        let view = current.cached(format);
+        if gzip {
+            view.deflated.get().is_some() && self.own(format).is_deflated(own)
+        } else {
+            view.plain.get().is_some()
+        }
     }
 
     /// The page of the current view followed by the exporter's own families, in pieces.
     /// Takes milliseconds on a large view, unless it is `at_hand`: call it off the reactor.
-    pub fn page(&self, own: &[MetricFamily], format: Format, gzip: bool) -> Vec<Bytes> {
-        self.current.load_full().page(own, format, gzip)
+    pub fn page(&self, own: &[Shelf], format: Format, gzip: bool, now: Monotonic) -> Vec<Bytes> {
+        let current = self.current.load_full();
+        let fresh = self.own(format).fresh(own, format, now);
+        if gzip {
+            let deflated = self.own(format).deflated(own, format);
+            member(&[current.deflated(format), &deflated, &Part::last(&fresh)])
+        } else {
+            let kept = self.own(format).plain(own, format);
+            vec![current.plain(format).clone(), kept, fresh]
+        }
+    }
+
+    fn own(&self, format: Format) -> &OwnText {
+        match format {
+            Format::Text => &self.own_text,
+            Format::OpenMetrics => &self.own_open_metrics,
+        }
     }
 }
 
@@ -95,17 +119,14 @@ impl Published {
         }
     }
 
-    fn page(&self, own: &[MetricFamily], format: Format, gzip: bool) -> Vec<Bytes> {
-        let mut tail = String::with_capacity(TAIL_BYTES);
-        render(&of_registry(own), format, &mut tail);
-        tail.push_str(format.end());
-        let cached = self.cached(format);
-        let plain = cached.plain.get_or_init(|| self.render(format));
-        if !gzip {
-            return vec![plain.clone(), tail.into()];
-        }
-        let deflated = cached.deflated.get_or_init(|| Part::inner(plain));
-        member(deflated, &Part::last(tail.as_bytes()))
+    fn plain(&self, format: Format) -> &Bytes {
+        let plain = &self.cached(format).plain;
+        plain.get_or_init(|| self.render(format))
+    }
+
+    fn deflated(&self, format: Format) -> &Part {
+        let deflated = &self.cached(format).deflated;
+        deflated.get_or_init(|| Part::inner(self.plain(format)))
     }
 
     fn cached(&self, format: Format) -> &Cached {

@@ -219,12 +219,14 @@ async fn metrics(state: &Arc<ServerState>, headers: &HeaderMap) -> Response<Piec
     let Ok(permit) = Arc::clone(&state.scrapes).try_acquire_owned() else {
         return busy("too many scrapes at once");
     };
-    let page = if state.pages.at_hand(format, gzip) {
+    let own = state.telemetry.shelves();
+    let now = state.clock.now().mono;
+    let page = if state.pages.at_hand(own, format, gzip) {
         // Going to another thread and back would take longer than what is left to do.
-        state.pages.page(&state.telemetry.gather(), format, gzip)
+        state.pages.page(own, format, gzip, now)
     } else {
         let (pages, telemetry) = (state.pages.clone(), state.telemetry.clone());
-        let make = move || pages.page(&telemetry.gather(), format, gzip);
+        let make = move || pages.page(telemetry.shelves(), format, gzip, now);
         match tokio::task::spawn_blocking(make).await {
             Ok(page) => page,
             Err(_) => return error(&ApiError::internal()),

@@ -294,6 +294,10 @@ impl Agent {
         let gone = old.min(spare).max(surplus);
         if gone > 0 {
             self.history.drain(..gone);
+            if self.history.capacity() > 2 * self.history.len() {
+                // A first join may bring many; of 100,000 agents their room is tens of megabytes.
+                self.history.shrink_to_fit();
+            }
             self.pruned = true;
             let first = self.history.first().map(|held| held.entered_at);
             self.holes.retain(|hole| Some(hole.after) >= first);

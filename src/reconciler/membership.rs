@@ -34,7 +34,8 @@ pub struct Directory {
     filter: QueueFilter,
     queues: BTreeMap<QueueId, Queue>,
     members: BTreeMap<QueueId, BTreeSet<UserId>>,
-    of_user: BTreeMap<UserId, BTreeSet<QueueId>>,
+    /// Shared with whoever asks, so that an agent's queues are in memory once.
+    of_user: BTreeMap<UserId, Arc<[QueueId]>>,
 }
 
 /// A queue.
@@ -91,14 +92,19 @@ impl Directory {
         let before = self.members.remove(queue).unwrap_or_default();
         let moved: BTreeSet<UserId> = before.symmetric_difference(&members).cloned().collect();
         for user in &moved {
-            let queues = self.of_user.entry(user.clone()).or_default();
-            if !queues.remove(queue) {
-                queues.insert(queue.clone());
-            }
+            let queues = toggled(self.of_user.get(user).map_or(&[], |held| held), queue);
             if queues.is_empty() {
                 self.of_user.remove(user);
+            } else {
+                self.of_user.insert(user.clone(), queues);
             }
         }
+        // Each listing brings a text of its own of each id: the one that is known is enough.
+        let known = |user: UserId| match self.of_user.get_key_value(&user) {
+            Some((known, _)) => known.clone(),
+            None => user,
+        };
+        let members = members.into_iter().map(known).collect();
         self.members.insert(queue.clone(), members);
         moved
     }
@@ -107,7 +113,7 @@ impl Directory {
     pub fn queues_of(&self, user: &UserId) -> Arc<[QueueId]> {
         self.of_user
             .get(user)
-            .map_or_else(|| Arc::from([]), |queues| queues.iter().cloned().collect())
+            .map_or_else(|| Arc::from([]), Arc::clone)
     }
 
     /// Every queue, by id.
@@ -130,6 +136,18 @@ impl Directory {
         labels.sort_unstable();
         Arc::from(labels)
     }
+}
+
+/// Sorted queues with `queue`, if it is not among them, or without it.
+fn toggled(queues: &[QueueId], queue: &QueueId) -> Arc<[QueueId]> {
+    let mut queues = queues.to_vec();
+    match queues.binary_search(queue) {
+        Ok(at) => {
+            queues.remove(at);
+        }
+        Err(at) => queues.insert(at, queue.clone()),
+    }
+    queues.into()
 }
 
 fn name_of(name: &str) -> String {

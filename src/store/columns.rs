@@ -38,21 +38,15 @@ pub(super) fn cells<'r>(row: &'r Row<'_>, count: usize) -> rusqlite::Result<Vec<
     (0..count).map(cell).collect()
 }
 
-/// Moves a bad row to `quarantined_row`.
+/// Keeps what a bad row said in `quarantined_row`; the caller deletes it.
 pub(super) fn quarantine(
     transaction: &Transaction<'_>,
     table: Table,
-    rowid: i64,
     content: &str,
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("INSERT INTO quarantined_row (origin, content) VALUES (?1, ?2)")?
         .execute(params![table.name(), content])?;
-    let delete = match table {
-        Table::Event => "DELETE FROM agent_event WHERE rowid = ?1",
-        Table::Window => "DELETE FROM agent_window WHERE rowid = ?1",
-    };
-    transaction.prepare_cached(delete)?.execute([rowid])?;
     Ok(())
 }
 

@@ -1,21 +1,38 @@
 //! Rows of `agent_event` in SQLite: written, and read back only if they are as written.
 
-use rusqlite::{Transaction, params, params_from_iter};
+use std::collections::BTreeMap;
+
+use rusqlite::types::Value;
+use rusqlite::{Row, Transaction, params, params_from_iter};
 
 use crate::model::time::UnixMillis;
 use crate::window::EventFact;
 
 use super::cells::describe;
-use super::columns::{cells, instant, quarantine};
+use super::columns::{cells, quarantine};
 use super::event_row::{EVENT_CELLS, EVENT_COLUMNS, event_fact};
 use super::table::Table;
-use super::touch::{EventWrite, Over};
+use super::touch::{EventWrite, Over, Span};
+
+/// The column `state_entered_at`.
+const START: usize = 2;
 
 const WRITE: &str = "INSERT OR REPLACE INTO agent_event VALUES \
     (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
+const DELETE: &str = "DELETE FROM agent_event \
+    WHERE org = ?1 AND user_id = ?2 AND state_entered_at = ?3";
+
 const HELD: &str = "SELECT checksum FROM agent_event \
     WHERE org = ?1 AND user_id = ?2 AND state_entered_at = ?3";
+
+/// From the last event that holds at or before `?3` to the first after `?4`, by start.
+const NEAR: &str = "FROM agent_event WHERE org = ?1 AND user_id = ?2 \
+    AND state_entered_at >= coalesce((SELECT max(state_entered_at) FROM agent_event \
+        WHERE org = ?1 AND user_id = ?2 AND state_entered_at <= ?3 AND withdrawn = 0), ?3) \
+    AND state_entered_at <= coalesce((SELECT min(state_entered_at) FROM agent_event \
+        WHERE org = ?1 AND user_id = ?2 AND state_entered_at > ?4 AND withdrawn = 0), ?4) \
+    ORDER BY state_entered_at";
 
 /// Writes an event in place of whatever has its key, or of a twin that ranks lower.
 pub(super) fn write(transaction: &Transaction<'_>, write: &EventWrite<'_>) -> rusqlite::Result<()> {
@@ -33,54 +50,46 @@ pub(super) fn write(transaction: &Transaction<'_>, write: &EventWrite<'_>) -> ru
     Ok(())
 }
 
-/// What figures need of the events in `[from, to]`, by start; bad rows are set aside and counted.
+/// Events by start.
+pub(super) type Facts = BTreeMap<UnixMillis, EventFact>;
+
+/// What figures need of the events in `[from, to]` and of the nearest on either side that hold, and
+/// from where to where that is; bad rows are set aside and counted.
 pub(super) fn load(
     transaction: &Transaction<'_>,
     org: &str,
     user: &str,
-    from: UnixMillis,
-    to: UnixMillis,
+    (from, to): Span,
     bad: &mut u64,
-) -> rusqlite::Result<Vec<(UnixMillis, EventFact)>> {
-    let mut facts = Vec::new();
+) -> rusqlite::Result<(Facts, Span)> {
+    let mut facts = Facts::new();
     let mut damaged = Vec::new();
-    let sql = format!(
-        "SELECT {EVENT_COLUMNS}, rowid FROM agent_event \
-         WHERE org = ?1 AND user_id = ?2 AND state_entered_at BETWEEN ?3 AND ?4 \
-         ORDER BY state_entered_at"
-    );
-    let mut statement = transaction.prepare_cached(&sql)?;
+    let (mut first, mut last) = (from, to);
+    let mut statement = transaction.prepare_cached(&format!("SELECT {EVENT_COLUMNS} {NEAR}"))?;
     let mut rows = statement.query(params![org, user, from.to_string(), to.to_string()])?;
     while let Some(row) = rows.next()? {
         let cells = cells(row, EVENT_CELLS)?;
+        if let Some(at) = cells[START].as_instant() {
+            (first, last) = (first.min(at), last.max(at));
+        }
         match event_fact(&cells) {
-            Some(fact) => facts.push(fact),
-            None => damaged.push((row.get(EVENT_CELLS)?, describe(&cells))),
+            Some((at, fact)) => {
+                facts.insert(at, fact);
+            }
+            None => damaged.push((key(row)?, describe(&cells))),
         }
     }
-    for (rowid, content) in damaged {
-        quarantine(transaction, Table::Event, rowid, &content)?;
+    for (key, content) in damaged {
+        quarantine(transaction, Table::Event, &content)?;
+        transaction
+            .prepare_cached(DELETE)?
+            .execute(params_from_iter(&key))?;
         *bad += 1;
     }
-    Ok(facts)
+    Ok((facts, (first, last)))
 }
 
-/// The last start that holds at or before `at`, and the first after `to`.
-pub(super) fn neighbours(
-    transaction: &Transaction<'_>,
-    org: &str,
-    user: &str,
-    at: UnixMillis,
-    to: UnixMillis,
-) -> rusqlite::Result<(Option<UnixMillis>, Option<UnixMillis>)> {
-    let before = "SELECT max(state_entered_at) FROM agent_event \
-        WHERE org = ?1 AND user_id = ?2 AND state_entered_at <= ?3 AND withdrawn = 0";
-    let after = "SELECT min(state_entered_at) FROM agent_event \
-        WHERE org = ?1 AND user_id = ?2 AND state_entered_at > ?3 AND withdrawn = 0";
-    let ask = |sql: &str, at: UnixMillis| {
-        transaction
-            .prepare_cached(sql)?
-            .query_row(params![org, user, at.to_string()], |row| instant(row, 0))
-    };
-    Ok((ask(before, at)?, ask(after, to)?))
+/// The key of a row, whatever stands there.
+fn key(row: &Row<'_>) -> rusqlite::Result<[Value; 3]> {
+    Ok([row.get(0)?, row.get(1)?, row.get(2)?])
 }

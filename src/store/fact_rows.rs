@@ -11,27 +11,24 @@ use crate::window::{AgentFacts, Confirmation};
 
 use super::columns::instant;
 use super::event_rows;
-use super::touch::changed;
+use super::touch::{Reach, Span, changed};
 
-/// Loads what lies in `[from, to]`, the nearest event and presence on either side, and all of the
+/// Loads what lies in a reach, the nearest event and presence on either side, and all of the
 /// roster: enough to compute anything within, however long the agent's history.
 pub(super) fn load(
     transaction: &Transaction<'_>,
     org: &str,
     user: &UserId,
-    from: UnixMillis,
-    to: UnixMillis,
+    reach: Reach,
     bad: &mut u64,
 ) -> rusqlite::Result<AgentFacts> {
     let user = user.as_str();
-    let (before, after) = event_rows::neighbours(transaction, org, user, from, to)?;
-    let (first, last) = (before.unwrap_or(from), after.unwrap_or(to));
-    let events = event_rows::load(transaction, org, user, first, last, bad)?;
+    let (events, span) = event_rows::load(transaction, org, user, reach.events, bad)?;
     Ok(AgentFacts {
-        events: events.into_iter().collect(),
-        confirmations: confirmations(transaction, org, user, first, last)?,
+        events,
+        confirmations: confirmations(transaction, org, user, span)?,
         roster: roster(transaction, org, user)?,
-        presence: presences(transaction, org, user, from, to)?,
+        presence: presences(transaction, org, user, reach.presence)?,
         closed_until: closed_until(transaction, org, user)?,
     })
 }
@@ -40,8 +37,7 @@ fn confirmations(
     transaction: &Transaction<'_>,
     org: &str,
     user: &str,
-    from: UnixMillis,
-    to: UnixMillis,
+    (from, to): Span,
 ) -> rusqlite::Result<BTreeMap<UnixMillis, Confirmation>> {
     transaction
         .prepare_cached(
@@ -80,8 +76,7 @@ fn presences(
     transaction: &Transaction<'_>,
     org: &str,
     user: &str,
-    from: UnixMillis,
-    to: UnixMillis,
+    (from, to): Span,
 ) -> rusqlite::Result<BTreeMap<UnixMillis, Presence>> {
     transaction
         .prepare_cached(

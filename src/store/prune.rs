@@ -20,13 +20,24 @@ pub struct PruneReport {
     pub more: bool,
 }
 
-const WINDOWS: &str = "DELETE FROM agent_window WHERE rowid IN (
-    SELECT rowid FROM agent_window WHERE org = ?1 AND window_start < ?2 LIMIT ?3)";
+/// Rows lie by length and start, so that the old ones of each length are found without a look at
+/// the others; there is one length unless the configuration has changed.
+const WINDOWS: &str = "DELETE FROM agent_window
+WHERE (org, window_length, window_start, user_id) IN (
+    WITH RECURSIVE length (ms) AS (
+        SELECT min(window_length) FROM agent_window WHERE org = ?1
+        UNION ALL
+        SELECT (SELECT min(window_length) FROM agent_window
+            WHERE org = ?1 AND window_length > length.ms)
+        FROM length WHERE length.ms IS NOT NULL)
+    SELECT org, window_length, window_start, user_id FROM length CROSS JOIN agent_window
+    WHERE org = ?1 AND window_length = length.ms AND window_start < ?2 LIMIT ?3)";
 
 /// An event goes if a later one that holds stands at or before the horizon, or if the agent has
 /// left the registry for good before it.
-const EVENTS: &str = "DELETE FROM agent_event WHERE rowid IN (
-    SELECT e.rowid FROM agent_event AS e
+const EVENTS: &str = "DELETE FROM agent_event
+WHERE (org, user_id, state_entered_at) IN (
+    SELECT e.org, e.user_id, e.state_entered_at FROM agent_event AS e
     WHERE e.org = ?1 AND e.state_entered_at < ?2 AND (
         EXISTS (SELECT 1 FROM agent_event AS later
             WHERE later.org = e.org AND later.user_id = e.user_id

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use rusqlite::{Connection, params};
 
@@ -19,6 +19,34 @@ use super::report::{StoreSettings, Suspects, lock};
 use super::schema::DATABASE;
 use super::window_row::{WINDOW_CELLS, WINDOW_COLUMNS, window_served};
 use super::{ReadError, WindowPage, WindowQuery, WindowReader};
+
+/// Rows lie by window and agent, as they are read.
+static OF_ALL: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {WINDOW_COLUMNS} FROM agent_window WHERE org = ?1 AND window_length = ?2 \
+         AND window_start >= ?3 AND window_start < ?4 \
+         AND (window_start, user_id) > (?5, ?6) AND ?7 IS NULL \
+         ORDER BY window_start, user_id LIMIT ?8"
+    )
+});
+
+/// Of one agent: from start to start there are, each looked up, because between two rows of an
+/// agent lie those of everybody else.
+static OF_ONE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH RECURSIVE start (at) AS ( \
+             SELECT min(window_start) FROM agent_window WHERE org = ?1 AND window_length = ?2 \
+                 AND window_start >= max(?3, ?5) \
+             UNION ALL \
+             SELECT (SELECT min(window_start) FROM agent_window WHERE org = ?1 \
+                 AND window_length = ?2 AND window_start > start.at) \
+             FROM start WHERE start.at < ?4) \
+         SELECT {WINDOW_COLUMNS} FROM start CROSS JOIN agent_window \
+         WHERE start.at < ?4 AND org = ?1 AND window_length = ?2 AND window_start = start.at \
+         AND user_id = ?7 AND (window_start, user_id) > (?5, ?6) \
+         ORDER BY window_start LIMIT ?8"
+    )
+});
 
 /// Reads windows beside the writer, also from another process.
 #[derive(Debug)]
@@ -62,22 +90,15 @@ impl SqliteReader {
 
     fn read(&self, query: &WindowQuery, after: &Place) -> rusqlite::Result<WindowPage> {
         let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
-        let of_user = if query.user.is_some() {
-            "AND user_id = ?7"
-        } else {
-            "AND ?7 IS NULL"
+        let sql = match query.user {
+            None => &*OF_ALL,
+            Some(_) => &*OF_ONE,
         };
-        let sql = format!(
-            "SELECT {WINDOW_COLUMNS} FROM agent_window WHERE org = ?1 AND window_length = ?2 \
-             AND window_start >= ?3 AND window_start < ?4 \
-             AND (window_start, user_id) > (?5, ?6) {of_user} \
-             ORDER BY window_start, user_id LIMIT ?8"
-        );
         let connection = self
             .connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let mut statement = connection.prepare_cached(&sql)?;
+        let mut statement = connection.prepare_cached(sql)?;
         let mut rows = statement.query(params![
             self.org,
             self.window_length.0,

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -24,7 +24,7 @@ use super::reader::SqliteReader;
 use super::remote_write::DeadSamples;
 use super::report::{CommitReport, StoreSettings, Suspects, lock};
 use super::schema::DATABASE;
-use super::touch::{self, Touched, TouchedAgents, needed, recompute};
+use super::touch::{self, Reach, Touched, TouchedAgents, needed, recompute};
 use super::{deliveries, event_rows, fact_rows, sent, window_rows};
 
 /// The store, owned by one thread.
@@ -35,7 +35,14 @@ pub struct SqliteStore {
     dir: PathBuf,
     suspects: Suspects,
     given_up: Arc<AtomicBool>,
+    /// `None`: not asked yet.
+    least_closed: Option<LeastClosed>,
 }
+
+/// The least instant until which the windows of an agent on the roster are closed; `None` while
+/// nobody is on it.
+#[derive(Debug, Clone, Copy)]
+struct LeastClosed(Option<i64>);
 
 /// Puts `operation` on an SQLite error.
 fn during(operation: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
@@ -59,6 +66,7 @@ impl SqliteStore {
             dir: dir.path().to_owned(),
             suspects: Suspects::default(),
             given_up: Arc::default(),
+            least_closed: None,
         };
         Ok((store, report))
     }
@@ -158,6 +166,7 @@ impl SqliteStore {
             }
             deliveries::take(&transaction, org, &arrivals.taken)?;
         }
+        let roster_told = agents.values().any(Touched::tells_roster);
         for (user, start) in suspects {
             touch::suspect(&mut agents, user, *start);
         }
@@ -176,8 +185,11 @@ impl SqliteStore {
             )?;
         }
         set_progress(&transaction, org, last, pruned_until)?;
-        report.window_closed_until = closed_for_all(&transaction, &self.settings)?;
+        let known = self.least_closed.filter(|_| !roster_told);
+        let closed = least_closed_now(&transaction, &self.settings, known)?;
         transaction.commit()?;
+        self.least_closed = Some(closed);
+        report.window_closed_until = closed_for_all(&self.settings, closed);
         Ok(report)
     }
 
@@ -224,7 +236,8 @@ impl SqliteStore {
     /// # Errors
     /// If SQLite refuses.
     pub fn window_closed_until(&self) -> Result<Option<UnixMillis>, StoreError> {
-        closed_for_all(&self.connection, &self.settings).map_err(during("read"))
+        let least = least_closed(&self.connection, &self.settings).map_err(during("read"))?;
+        Ok(closed_for_all(&self.settings, least))
     }
 
     /// Forgets rows of windows that start before `before`, and facts that no later row needs, at
@@ -249,9 +262,13 @@ impl SqliteStore {
 
     /// How far it is, and how large.
     pub(super) fn status(&mut self) -> Result<StoreStatus, StoreError> {
+        let window_closed_until = match self.least_closed {
+            Some(least) => closed_for_all(&self.settings, least),
+            None => self.window_closed_until()?,
+        };
         Ok(StoreStatus {
             cursor: self.cursor()?,
-            window_closed_until: self.window_closed_until()?,
+            window_closed_until,
             size_bytes: self.size_bytes(),
         })
     }
@@ -305,23 +322,28 @@ fn take(
     report: &mut CommitReport,
 ) -> rusqlite::Result<()> {
     let (org, spec) = (settings.org.as_str(), settings.window);
-    let (from, to) = touched.reach();
-    let before = fact_rows::load(transaction, org, user, from, to, &mut report.quarantined)?;
+    let reach = touched.reach_to_close(settings);
+    let before = fact_rows::load(transaction, org, user, reach, &mut report.quarantined)?;
     let applied = touched.apply(settings, pruned_until, before, report);
     for event in &applied.events {
         event_rows::write(transaction, event)?;
     }
     fact_rows::write_changed(transaction, org, user, &applied.before, &applied.after)?;
     for group in applied.groups {
-        let (Some((from, to)), Some((&first, &last))) =
-            (needed(settings, &group), group.first().zip(group.last()))
-        else {
+        let Some(span) = needed(settings, &group) else {
             continue;
         };
         let bad = &mut report.quarantined;
-        let facts = fact_rows::load(transaction, org, user, from, to, bad)?;
-        let kept = window_rows::load(transaction, org, user, spec, (first, last), bad)?;
-        for (start, kept) in recompute(settings, &facts, &kept, &group, report) {
+        let again;
+        // What was loaded with what was written since is what would be loaded again.
+        let facts = if reach.covers(span) {
+            &applied.after
+        } else {
+            again = fact_rows::load(transaction, org, user, Reach::of(span), bad)?;
+            &again
+        };
+        let kept = window_rows::load(transaction, org, user, spec, &group, bad)?;
+        for (start, kept) in recompute(settings, facts, &kept, &group, report) {
             match kept {
                 Some(kept) => window_rows::write(transaction, org, user, spec, start, &kept)?,
                 None => window_rows::delete(transaction, org, user, spec, start)?,
@@ -354,24 +376,61 @@ fn set_progress(
     Ok(())
 }
 
-/// The least `closed_until` of the roster. Of an agent that joined later than its windows closed,
-/// those before it joined are closed, for it has none.
-fn closed_for_all(
+/// Until when windows are closed of an agent on the roster. Of one that joined later than its
+/// windows closed, those before it joined are closed, for it has none.
+const CLOSED: &str = "max(coalesce(agent.closed_until, 0), roster.from_at - roster.from_at % ?2)";
+
+const ON_ROSTER: &str = "FROM roster LEFT JOIN agent \
+    ON agent.org = roster.org AND agent.user_id = roster.user_id \
+    WHERE roster.org = ?1 AND roster.until_at IS NULL";
+
+static LEAST_CLOSED: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT min({CLOSED}) {ON_ROSTER}"));
+
+static SOMEBODY_CLOSED_BY: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT EXISTS (SELECT 1 {ON_ROSTER} AND {CLOSED} <= ?3)"));
+
+/// Looks at everybody.
+fn least_closed(
     connection: &Connection,
     settings: &StoreSettings,
-) -> rusqlite::Result<Option<UnixMillis>> {
-    let least: Option<i64> = connection
-        .prepare_cached(
-            "SELECT min(max(coalesce(agent.closed_until, 0), \
-                 roster.from_at - roster.from_at % ?2)) \
-             FROM roster LEFT JOIN agent \
-                 ON agent.org = roster.org AND agent.user_id = roster.user_id \
-             WHERE roster.org = ?1 AND roster.until_at IS NULL",
-        )?
+) -> rusqlite::Result<LeastClosed> {
+    connection
+        .prepare_cached(&LEAST_CLOSED)?
         .query_row(params![settings.org, settings.window.slide.0], |row| {
-            row.get(0)
-        })?;
-    Ok(least.map(|least| settings.window.last_end(UnixMillis(least))))
+            row.get(0).map(LeastClosed)
+        })
+}
+
+/// The same. `known` is what it was before this commit, if nobody came onto the roster or left it
+/// since: then it can only have grown, and has not while one agent is no further. That one is
+/// found at once as long as many are, where the least of all means a look at everybody.
+fn least_closed_now(
+    connection: &Connection,
+    settings: &StoreSettings,
+    known: Option<LeastClosed>,
+) -> rusqlite::Result<LeastClosed> {
+    let stands = match known {
+        Some(LeastClosed(Some(least))) => {
+            connection.prepare_cached(&SOMEBODY_CLOSED_BY)?.query_row(
+                params![settings.org, settings.window.slide.0, least],
+                |row| row.get(0),
+            )?
+        }
+        Some(LeastClosed(None)) => true,
+        None => false,
+    };
+    match known {
+        Some(known) if stands => Ok(known),
+        _ => least_closed(connection, settings),
+    }
+}
+
+/// Every window that ends at or before this is closed for every agent on the roster.
+fn closed_for_all(settings: &StoreSettings, least: LeastClosed) -> Option<UnixMillis> {
+    least
+        .0
+        .map(|least| settings.window.last_end(UnixMillis(least)))
 }
 
 fn bury(

@@ -353,6 +353,89 @@ fn pages_hold_every_row_once_in_order() {
 }
 
 #[test]
+fn rows_of_one_agent_are_those_that_all_rows_name() {
+    let place = Place::new();
+    let mut store = place.store();
+    let mut records = quiet_day();
+    for user in ["agent-0000", "agent-0002"] {
+        records.push(JournalRecord::Roster(RosterSpan {
+            user_id: UserId::new(user),
+            from: UnixMillis(350_000),
+            until: Some(UnixMillis(1_250_000)),
+        }));
+        let closed = Some(UnixMillis(1_500_000));
+        records.push(JournalRecord::Marks(vec![mark(user, None, None, closed)]));
+    }
+    store.commit(&numbered(&records)).unwrap();
+    let reader = store.reader().unwrap();
+    let all = reader.windows(&query(100)).unwrap().rows;
+    for user in ["agent-0000", AGENT, "agent-0002", "nobody"] {
+        for (from, to) in [(0, 9_000_000), (300_000, 900_000), (301_000, 301_001)] {
+            let mut rows = Vec::new();
+            let mut cursor = None;
+            loop {
+                let some = WindowQuery {
+                    from: UnixMillis(from),
+                    to: UnixMillis(to),
+                    user: Some(UserId::new(user)),
+                    cursor,
+                    ..query(2)
+                };
+                let page = reader.windows(&some).unwrap();
+                rows.extend(page.rows);
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            let within = |at: UnixMillis| from <= at.0 && at.0 < to;
+            let expected = all
+                .iter()
+                .filter(|row| row.user_id.as_str() == user && within(row.window_start));
+            assert_eq!(rows, expected.cloned().collect::<Vec<_>>(), "{user}");
+        }
+    }
+}
+
+#[test]
+fn a_store_of_the_schema_before_keeps_its_rows() {
+    let (new, old) = (Place::new(), Place::new());
+    new.store().commit(&numbered(&quiet_day())).unwrap();
+    let before = old.meddler();
+    for script in &schema::DATABASE.migrations[..2] {
+        before.execute_batch(script).unwrap();
+    }
+    before.pragma_update(None, "user_version", 2).unwrap();
+    let source = new.dir.path().join("store.db");
+    before
+        .execute("ATTACH ?1 AS new", [source.to_str().unwrap()])
+        .unwrap();
+    let tables = ["agent_event", "agent_window", "agent", "roster"];
+    let tables = tables.into_iter().chain(["confirmation", "progress"]);
+    for table in tables {
+        let sql = format!("INSERT INTO main.{table} SELECT * FROM new.{table}");
+        assert!(before.execute(&sql, []).unwrap() > 0, "{table}");
+    }
+    drop(before);
+    let (mut store, report) = SqliteStore::open(&old.dir, settings(300), UnixMillis(0)).unwrap();
+    assert_eq!(report.migrated_from, Some(2));
+    for table in ["agent_event", "agent_window"] {
+        assert_eq!(old.dump("*", table), new.dump("*", table));
+    }
+    assert_eq!(store.commit(&numbered(&quiet_day())).unwrap().skipped, 4);
+    assert_eq!(
+        store
+            .reader()
+            .unwrap()
+            .windows(&query(10))
+            .unwrap()
+            .rows
+            .len(),
+        5
+    );
+}
+
+#[test]
 fn retention_keeps_the_segment_that_reaches_over_the_horizon() {
     let place = Place::new();
     let mut store = place.store();

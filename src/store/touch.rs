@@ -23,6 +23,34 @@ use super::window_row::Kept;
 /// Windows whose starts lie no further apart are computed from one load of facts.
 const GROUP_GAP_MAX: Millis = Millis::from_secs(3_600);
 
+/// From an instant to an instant, both in it.
+pub(super) type Span = (UnixMillis, UnixMillis);
+
+/// What is loaded of an agent's facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// Of events and their confirmations.
+    pub(super) events: Span,
+    /// Of presences.
+    pub(super) presence: Span,
+}
+
+impl Reach {
+    /// All facts of a span.
+    pub(super) fn of(span: Span) -> Self {
+        Self {
+            events: span,
+            presence: span,
+        }
+    }
+
+    /// Whether all facts of a span are within.
+    pub(super) fn covers(&self, span: Span) -> bool {
+        let within = |wide: Span| wide.0 <= span.0 && span.1 <= wide.1;
+        within(self.events) && within(self.presence)
+    }
+}
+
 /// The records of a batch that name one agent, and rows of the agent that a reader found damaged.
 #[derive(Debug, Default)]
 pub(super) struct Touched<'b> {
@@ -119,9 +147,14 @@ pub(super) struct Applied<'b> {
 pub(super) type RowChange = (UnixMillis, Option<Kept>);
 
 impl<'b> Touched<'b> {
+    /// Whether the records tell of the agent's time in the registry.
+    pub(super) fn tells_roster(&self) -> bool {
+        !self.roster.is_empty()
+    }
+
     /// From before the first instant that the records name to the last, so that a load of it
     /// holds the neighbours of each.
-    pub(super) fn reach(&self) -> (UnixMillis, UnixMillis) {
+    pub(super) fn reach(&self) -> Span {
         let events = self
             .events
             .iter()
@@ -132,6 +165,30 @@ impl<'b> Touched<'b> {
         let first = instants().min().unwrap_or_default();
         let last = instants().max().unwrap_or_default();
         storable(first - Millis(1), last)
+    }
+
+    /// What [`Touched::reach`] says and, if the records are marks alone, what the last window needs
+    /// that they close. Mostly they close no other, and then one load is enough. Marks change no
+    /// presence, so of presences only that window's are needed: of an agent who is in one state for
+    /// weeks, those of weeks are not looked at.
+    pub(super) fn reach_to_close(&self, settings: &StoreSettings) -> Reach {
+        let reach = Reach::of(self.reach());
+        let only_marks =
+            self.events.is_empty() && self.roster.is_empty() && self.presence.is_empty();
+        let closed = self.marks.iter().filter_map(|mark| mark.closed_until);
+        let (true, Some(until)) = (only_marks, closed.max()) else {
+            return reach;
+        };
+        let last = settings.window.last_end(until) - settings.window.length;
+        let Some(window) = needed(settings, &[last]) else {
+            return reach;
+        };
+        let entered = self.marks.iter().any(|mark| mark.entered_at.is_some());
+        let (from, to) = if entered { self.reach() } else { window };
+        Reach {
+            events: (from.min(window.0), to.max(window.1)),
+            presence: window,
+        }
     }
 
     /// Takes the records into the facts that were loaded for [`Touched::reach`]. Windows that
@@ -228,10 +285,7 @@ fn changed_windows(
 }
 
 /// The instants between which facts are needed for a group of windows; `None` if it is empty.
-pub(super) fn needed(
-    settings: &StoreSettings,
-    group: &[UnixMillis],
-) -> Option<(UnixMillis, UnixMillis)> {
+pub(super) fn needed(settings: &StoreSettings, group: &[UnixMillis]) -> Option<Span> {
     let margin = settings.rules.volatile_within;
     let (&first, &last) = (group.first()?, group.last()?);
     Some(storable(
@@ -301,7 +355,7 @@ pub(super) fn changed<'m, V: PartialEq>(
 }
 
 /// Instants in the tables lie between 1970 and 9999, and only such compare as text.
-fn storable(from: UnixMillis, to: UnixMillis) -> (UnixMillis, UnixMillis) {
+fn storable(from: UnixMillis, to: UnixMillis) -> Span {
     let clamp = |at: UnixMillis| UnixMillis(at.0.clamp(0, UNIX_MILLIS_MAX));
     (clamp(from), clamp(to))
 }

@@ -1,6 +1,7 @@
 //! Rows of `agent_window` in SQLite: written, revised, and read back only if they are as written.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use rusqlite::{Transaction, params, params_from_iter};
 
@@ -13,41 +14,47 @@ use super::columns::{cells, quarantine};
 use super::table::Table;
 use super::window_row::{Kept, WINDOW_CELLS, WINDOW_COLUMNS, window_cells, window_kept};
 
-/// Rows of one agent that start in `[from, to]`, by start; bad ones are set aside and counted.
+/// A row by its key.
+static READ: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {WINDOW_COLUMNS} FROM agent_window WHERE org = ?1 AND window_length = ?2 \
+         AND window_start = ?3 AND user_id = ?4"
+    )
+});
+
+/// Rows of one agent's windows, by start; bad ones are set aside and counted.
 pub(super) fn load(
     transaction: &Transaction<'_>,
     org: &str,
     user: &UserId,
     spec: WindowSpec,
-    (from, to): (UnixMillis, UnixMillis),
+    starts: &[UnixMillis],
     bad: &mut u64,
 ) -> rusqlite::Result<BTreeMap<UnixMillis, Kept>> {
-    let sql = format!(
-        "SELECT {WINDOW_COLUMNS}, rowid FROM agent_window \
-         WHERE org = ?1 AND user_id = ?2 AND window_length = ?3 \
-         AND window_start BETWEEN ?4 AND ?5"
-    );
     let mut kept = BTreeMap::new();
     let mut damaged = Vec::new();
-    let mut statement = transaction.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![
-        org,
-        user.as_str(),
-        spec.length.0,
-        from.to_string(),
-        to.to_string()
-    ])?;
-    while let Some(row) = rows.next()? {
-        let cells = cells(row, WINDOW_CELLS)?;
-        match window_kept(&cells) {
-            Some((start, row)) => {
-                kept.insert(start, row);
+    let mut statement = transaction.prepare_cached(&READ)?;
+    // The rows of a start lie together, those of an agent do not: each is looked up by its key.
+    for &start in starts {
+        let mut rows = statement.query(params![
+            org,
+            spec.length.0,
+            start.to_string(),
+            user.as_str()
+        ])?;
+        while let Some(row) = rows.next()? {
+            let cells = cells(row, WINDOW_CELLS)?;
+            match window_kept(&cells) {
+                Some((start, row)) => {
+                    kept.insert(start, row);
+                }
+                None => damaged.push((start, describe(&cells))),
             }
-            None => damaged.push((row.get(WINDOW_CELLS)?, describe(&cells))),
         }
     }
-    for (rowid, content) in damaged {
-        quarantine(transaction, Table::Window, rowid, &content)?;
+    for (start, content) in damaged {
+        quarantine(transaction, Table::Window, &content)?;
+        delete(transaction, org, user, spec, start)?;
         *bad += 1;
     }
     Ok(kept)
@@ -82,14 +89,14 @@ pub(super) fn delete(
 ) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "DELETE FROM agent_window WHERE org = ?1 AND user_id = ?2 AND window_length = ?3 \
-             AND window_start = ?4",
+            "DELETE FROM agent_window WHERE org = ?1 AND window_length = ?2 \
+             AND window_start = ?3 AND user_id = ?4",
         )?
         .execute(params![
             org,
-            user.as_str(),
             spec.length.0,
-            start.to_string()
+            start.to_string(),
+            user.as_str()
         ])?;
     Ok(())
 }

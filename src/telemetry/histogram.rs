@@ -7,12 +7,14 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 
 use super::register::bounds;
+use super::shelf::Changes;
 use crate::catalog::Metric;
 
 /// A series of a histogram, twice.
 #[derive(Debug)]
 pub(super) struct Twin {
     page: prometheus::Histogram,
+    changes: Changes,
     /// With the series' attributes; none if nothing is pushed.
     push: Option<(Histogram<f64>, Vec<KeyValue>)>,
 }
@@ -22,6 +24,7 @@ impl Twin {
     /// meter, however often it is asked for.
     pub(super) fn new(
         page: prometheus::Histogram,
+        changes: Changes,
         metric: Metric,
         meter: Option<&Meter>,
         value: Option<&'static str>,
@@ -40,11 +43,16 @@ impl Twin {
                 .collect();
             (histogram, attributes)
         });
-        Self { page, push }
+        Self {
+            page,
+            changes,
+            push,
+        }
     }
 
     pub(super) fn observe(&self, value: f64) {
         self.page.observe(value);
+        self.changes.note();
         if let Some((histogram, attributes)) = &self.push {
             histogram.record(value, attributes);
         }

@@ -9,6 +9,8 @@ mod optional;
 mod process;
 mod recorder;
 mod register;
+mod shelf;
 
 pub use build::BuildInfo;
 pub use recorder::Telemetry;
+pub use shelf::Shelf;

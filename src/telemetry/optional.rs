@@ -7,6 +7,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Gauge, Metric as Sample, MetricFamily, MetricType};
 
 use super::register::desc;
+use super::shelf::Changes;
 use crate::catalog::Metric;
 
 /// Cheap to clone; clones share the value.
@@ -16,11 +17,13 @@ pub(super) struct OptionalGauge {
     desc: Arc<Desc>,
     /// The value's bits; NaN stands for none, because no gauge of ours can be NaN.
     bits: Arc<AtomicU64>,
+    changes: Changes,
 }
 
 impl OptionalGauge {
-    pub(super) fn new(metric: Metric) -> Self {
+    pub(super) fn new(metric: Metric, changes: Changes) -> Self {
         Self {
+            changes,
             metric,
             desc: Arc::new(desc(metric)),
             bits: Arc::new(AtomicU64::new(f64::NAN.to_bits())),
@@ -28,8 +31,10 @@ impl OptionalGauge {
     }
 
     pub(super) fn set(&self, value: Option<f64>) {
-        self.bits
-            .store(value.unwrap_or(f64::NAN).to_bits(), Ordering::Relaxed);
+        let bits = value.unwrap_or(f64::NAN).to_bits();
+        if self.bits.swap(bits, Ordering::Relaxed) != bits {
+            self.changes.note();
+        }
     }
 
     pub(super) fn get(&self) -> Option<f64> {

@@ -6,13 +6,14 @@
 
 use opentelemetry::metrics::Meter;
 use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Gauge, Opts};
 
 use super::build::BuildInfo;
 use super::histogram::Twin;
 use super::optional::OptionalGauge;
 use super::process::ProcessCollector;
-use super::register::{add, counter_each, counters, histogram, histogram_each, optional_gauge};
+use super::register::{counter_each, counters, histogram, histogram_each, optional_gauge};
+use super::shelf::{Changes, Counted, CountedVec, Shelf, Shelves};
 use crate::catalog::{
     DataLoss, EventResult, ExportResult, Metric, StoreOperation, WindowResult, code_label,
 };
@@ -25,19 +26,19 @@ use crate::upstream::response::TransportFailure;
 /// The exporter's own numbers. One for a process; shared by reference.
 #[derive(Debug)]
 pub struct Telemetry {
-    registry: Registry,
+    shelves: Shelves,
     build: BuildInfo,
-    api_requests: IntCounterVec,
+    api_requests: CountedVec,
     api_request_duration: Vec<Twin>,
     cycle_duration: Vec<Twin>,
     ingestion_delay: Vec<Twin>,
     state_duration: Vec<Twin>,
     batch_duration: Twin,
-    events: Vec<IntCounter>,
-    windows: Vec<IntCounter>,
-    store_errors: Vec<IntCounter>,
-    data_loss: Vec<IntCounter>,
-    otlp_exports: Vec<IntCounter>,
+    events: Vec<Counted>,
+    windows: Vec<Counted>,
+    store_errors: Vec<Counted>,
+    data_loss: Vec<Counted>,
+    otlp_exports: Vec<Counted>,
     event_queue_depth: OptionalGauge,
     event_queue_oldest: OptionalGauge,
     store_size: OptionalGauge,
@@ -55,43 +56,67 @@ impl Telemetry {
     /// The same; what histograms take is also recorded in instruments of `meter`, because a
     /// push of OTLP cannot be made of histograms that others keep.
     pub fn recording(build: BuildInfo, meter: Option<&Meter>) -> Self {
-        let registry = Registry::new();
-        add(&registry, ProcessCollector::new());
-        Self::registered(registry, build, meter)
+        Self::registered(build, meter, Some(ProcessCollector::new()))
     }
 
     /// Without what the operating system tells of this process: for an exporter that lives in
     /// virtual time.
     pub fn without_process(build: BuildInfo) -> Self {
-        Self::registered(Registry::new(), build, None)
+        Self::registered(build, None, None)
     }
 
-    fn registered(registry: Registry, build: BuildInfo, meter: Option<&Meter>) -> Self {
-        add(&registry, build_info(build));
-        let api_requests = counters(&registry, Metric::ApiRequests);
+    /// In the order of the catalog, which is that of the page.
+    fn registered(
+        build: BuildInfo,
+        meter: Option<&Meter>,
+        process: Option<ProcessCollector>,
+    ) -> Self {
+        let mut all = Shelves::default();
+        let shelves = &mut all;
+        let state_duration = histogram_each(shelves, meter, Metric::StateDuration);
+        let cycle_duration = histogram_each(shelves, meter, Metric::CycleDuration);
+        let api_requests = counters(shelves, Metric::ApiRequests);
+        let api_request_duration = histogram_each(shelves, meter, Metric::ApiRequestDuration);
+        let ingestion_delay = histogram_each(shelves, meter, Metric::IngestionDelay);
+        let events = counter_each(shelves, Metric::Events);
+        let event_queue_depth = optional_gauge(shelves, Metric::EventQueueDepth);
+        let event_queue_oldest = optional_gauge(shelves, Metric::EventQueueOldest);
+        let batch_duration = histogram(shelves, meter, Metric::BatchDuration);
+        let windows = counter_each(shelves, Metric::Windows);
+        let data_loss = counter_each(shelves, Metric::DataLoss);
+        let store_errors = counter_each(shelves, Metric::StoreErrors);
+        let store_size = optional_gauge(shelves, Metric::StoreSize);
+        let leader = optional_gauge(shelves, Metric::Leader);
+        let otlp_exports = counter_each(shelves, Metric::OtlpExports);
+        let config_successful = optional_gauge(shelves, Metric::ConfigLastReloadSuccessful);
+        let config_success_at = optional_gauge(shelves, Metric::ConfigLastReloadSuccess);
+        shelves.add(build_info(build), Changes::default());
+        if let Some(process) = process {
+            shelves.add_fresh(process);
+        }
         for endpoint in Endpoint::ALL {
-            api_requests.with_label_values(&[endpoint.template(), code_label(Ok(200))]);
+            api_requests.of(&[endpoint.template(), code_label(Ok(200))]);
         }
         Self {
+            shelves: all,
             build,
             api_requests,
-            api_request_duration: histogram_each(&registry, meter, Metric::ApiRequestDuration),
-            cycle_duration: histogram_each(&registry, meter, Metric::CycleDuration),
-            ingestion_delay: histogram_each(&registry, meter, Metric::IngestionDelay),
-            state_duration: histogram_each(&registry, meter, Metric::StateDuration),
-            batch_duration: histogram(&registry, meter, Metric::BatchDuration),
-            events: counter_each(&registry, Metric::Events),
-            windows: counter_each(&registry, Metric::Windows),
-            store_errors: counter_each(&registry, Metric::StoreErrors),
-            data_loss: counter_each(&registry, Metric::DataLoss),
-            otlp_exports: counter_each(&registry, Metric::OtlpExports),
-            event_queue_depth: optional_gauge(&registry, Metric::EventQueueDepth),
-            event_queue_oldest: optional_gauge(&registry, Metric::EventQueueOldest),
-            store_size: optional_gauge(&registry, Metric::StoreSize),
-            leader: optional_gauge(&registry, Metric::Leader),
-            config_successful: optional_gauge(&registry, Metric::ConfigLastReloadSuccessful),
-            config_success_at: optional_gauge(&registry, Metric::ConfigLastReloadSuccess),
-            registry,
+            api_request_duration,
+            cycle_duration,
+            ingestion_delay,
+            state_duration,
+            batch_duration,
+            events,
+            windows,
+            store_errors,
+            data_loss,
+            otlp_exports,
+            event_queue_depth,
+            event_queue_oldest,
+            store_size,
+            leader,
+            config_successful,
+            config_success_at,
         }
     }
 
@@ -121,8 +146,8 @@ impl Telemetry {
         took: Millis,
     ) {
         self.api_requests
-            .with_label_values(&[endpoint.template(), code_label(outcome)])
-            .inc();
+            .of(&[endpoint.template(), code_label(outcome)])
+            .inc_by(1);
         self.api_request_duration[position(&Endpoint::ALL, endpoint)]
             .observe(took.max(Millis::ZERO).as_secs_f64());
     }
@@ -144,7 +169,7 @@ impl Telemetry {
 
     /// The store failed.
     pub fn store_error(&self, operation: StoreOperation) {
-        self.store_errors[operation.index()].inc();
+        self.store_errors[operation.index()].inc_by(1);
     }
 
     /// So many records were lost or found damaged.
@@ -154,7 +179,7 @@ impl Telemetry {
 
     /// This became of a push by OTLP.
     pub fn export(&self, result: ExportResult) {
-        self.otlp_exports[result.index()].inc();
+        self.otlp_exports[result.index()].inc_by(1);
     }
 
     /// The event queue's backlog: records not stored yet, and when the oldest entered.
@@ -209,18 +234,25 @@ impl Telemetry {
 
     /// Failures of the store since start, whatever it was doing.
     pub fn store_errors(&self) -> u64 {
-        self.store_errors.iter().map(IntCounter::get).sum()
+        self.store_errors.iter().map(Counted::get).sum()
     }
 
     /// Records lost or damaged since start.
     pub fn losses(&self) -> u64 {
-        self.data_loss.iter().map(IntCounter::get).sum()
+        self.data_loss.iter().map(Counted::get).sum()
     }
 
     /// Every family, ordered by name, series ordered by label values. Reads a few small files
     /// below /proc: call it off the reactor.
     pub fn gather(&self) -> Vec<MetricFamily> {
-        self.registry.gather()
+        let mut families: Vec<_> = self.shelves().iter().flat_map(Shelf::gather).collect();
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        families
+    }
+
+    /// The same by families that change together, in the order of the catalog.
+    pub fn shelves(&self) -> &[Shelf] {
+        self.shelves.as_slice()
     }
 }
 

@@ -4,14 +4,15 @@
 //! tested, so a failure at run time is a bug of ours.
 
 use opentelemetry::metrics::Meter;
-use prometheus::core::{Collector, Desc, Describer};
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::core::{Desc, Describer};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
 
 use super::histogram::Twin;
 use super::optional::OptionalGauge;
+use super::shelf::{Changes, Counted, CountedVec, Shelves};
 use crate::catalog::{Kind, LabelValues, Metric};
 
-const VALID: &str = "a row of the catalog is a valid, unique metric";
+pub(super) const VALID: &str = "a row of the catalog is a valid, unique metric";
 
 pub(super) fn desc(metric: Metric) -> Desc {
     Opts::new(metric.spec().prometheus_name, metric.spec().help)
@@ -20,55 +21,58 @@ pub(super) fn desc(metric: Metric) -> Desc {
         .expect(VALID)
 }
 
-pub(super) fn optional_gauge(registry: &Registry, metric: Metric) -> OptionalGauge {
-    let gauge = OptionalGauge::new(metric);
-    add(registry, gauge.clone());
+pub(super) fn optional_gauge(shelves: &mut Shelves, metric: Metric) -> OptionalGauge {
+    let changes = Changes::default();
+    let gauge = OptionalGauge::new(metric, changes.clone());
+    shelves.add(gauge.clone(), changes);
     gauge
 }
 
-pub(super) fn counters(registry: &Registry, metric: Metric) -> IntCounterVec {
+pub(super) fn counters(shelves: &mut Shelves, metric: Metric) -> CountedVec {
     assert!(metric.spec().kind == Kind::Counter, "{VALID}");
     let opts = Opts::new(metric.spec().prometheus_name, metric.spec().help);
-    let vec = IntCounterVec::new(opts, &label_names(metric)).expect(VALID);
-    add(registry, vec.clone());
-    vec
+    let counters = IntCounterVec::new(opts, &label_names(metric)).expect(VALID);
+    let changes = Changes::default();
+    shelves.add(counters.clone(), changes.clone());
+    CountedVec { counters, changes }
 }
 
 /// One counter for each value of the metric's only label, in order, all at 0.
-pub(super) fn counter_each(registry: &Registry, metric: Metric) -> Vec<IntCounter> {
-    let vec = counters(registry, metric);
+pub(super) fn counter_each(shelves: &mut Shelves, metric: Metric) -> Vec<Counted> {
+    let vec = counters(shelves, metric);
     closed_values(metric)
         .iter()
-        .map(|value| vec.with_label_values(&[value]))
+        .map(|value| vec.of(&[value]))
         .collect()
 }
 
-pub(super) fn histogram(registry: &Registry, meter: Option<&Meter>, metric: Metric) -> Twin {
-    let vec = histograms(registry, metric);
-    Twin::new(vec.with_label_values::<&str>(&[]), metric, meter, None)
+pub(super) fn histogram(shelves: &mut Shelves, meter: Option<&Meter>, metric: Metric) -> Twin {
+    let (vec, changes) = histograms(shelves, metric);
+    let page = vec.with_label_values::<&str>(&[]);
+    Twin::new(page, changes, metric, meter, None)
 }
 
 /// One histogram for each value of the metric's only label, in order, all empty.
 pub(super) fn histogram_each(
-    registry: &Registry,
+    shelves: &mut Shelves,
     meter: Option<&Meter>,
     metric: Metric,
 ) -> Vec<Twin> {
-    let vec = histograms(registry, metric);
+    let (vec, changes) = histograms(shelves, metric);
     closed_values(metric)
         .iter()
-        .map(|value| Twin::new(vec.with_label_values(&[value]), metric, meter, Some(value)))
+        .map(|value| {
+            let page = vec.with_label_values(&[value]);
+            Twin::new(page, changes.clone(), metric, meter, Some(value))
+        })
         .collect()
 }
 
-fn histograms(registry: &Registry, metric: Metric) -> HistogramVec {
+fn histograms(shelves: &mut Shelves, metric: Metric) -> (HistogramVec, Changes) {
     let vec = HistogramVec::new(histogram_opts(metric), &label_names(metric)).expect(VALID);
-    add(registry, vec.clone());
-    vec
-}
-
-pub(super) fn add(registry: &Registry, collector: impl Collector + 'static) {
-    registry.register(Box::new(collector)).expect(VALID);
+    let changes = Changes::default();
+    shelves.add(vec.clone(), changes.clone());
+    (vec, changes)
 }
 
 fn histogram_opts(metric: Metric) -> HistogramOpts {

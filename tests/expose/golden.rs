@@ -1,6 +1,7 @@
 //! Golden pages, and what must hold for every page.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use genesys_cloud_exporter::config::PerAgent;
 use genesys_cloud_exporter::expose::{Format, Pages, SeriesNames, of_registry, of_view, render};
 use genesys_cloud_exporter::model::ids::UserId;
 use genesys_cloud_exporter::model::state::RoutingState;
-use genesys_cloud_exporter::model::time::{Millis, UnixMillis};
+use genesys_cloud_exporter::model::time::{Millis, Monotonic, UnixMillis};
 use genesys_cloud_exporter::model::view::View;
 use genesys_cloud_exporter::telemetry::{BuildInfo, Telemetry};
 use genesys_cloud_exporter::upstream::request::Endpoint;
@@ -73,6 +74,68 @@ fn pages_are_golden() {
         "before_first_snapshot.txt",
         &page(&View::default(), Format::Text, true),
     );
+}
+
+/// A page as it is written when nothing is kept.
+fn written_anew(view: &View, telemetry: &Telemetry, format: Format) -> String {
+    let names = SeriesNames::of(view, &PerAgent::Off);
+    let mut out = String::new();
+    render(&of_view(view, &names), format, &mut out);
+    render(&of_registry(&telemetry.gather()), format, &mut out);
+    out.push_str(format.end());
+    out
+}
+
+const NOW: Monotonic = Monotonic(0);
+
+#[test]
+fn what_the_system_tells_is_a_second_old_at_most() {
+    let telemetry = Telemetry::new(BuildInfo::current());
+    let pages = Pages::new(PerAgent::Off);
+    let at = |millis: i64| {
+        let now = Monotonic(millis);
+        let page = pages.page(telemetry.shelves(), Format::Text, false, now);
+        page.last().expect("it comes last").clone()
+    };
+    let first = at(5_000);
+    assert!(first.starts_with(b"# HELP process_cpu_seconds_total "));
+    assert_eq!(first.as_ptr(), at(5_999).as_ptr(), "the same text");
+    let second = at(6_000);
+    assert_ne!(first.as_ptr(), second.as_ptr(), "written anew");
+    assert_eq!(second.as_ptr(), at(6_500).as_ptr());
+    assert_ne!(second.as_ptr(), at(0).as_ptr(), "of another clock");
+}
+
+#[test]
+fn what_is_kept_of_a_page_is_what_would_be_written_anew() {
+    let telemetry = Telemetry::without_process(BuildInfo::current());
+    let pages = Pages::new(PerAgent::Off);
+    let view = Arc::new(view::small());
+    pages.publish(Arc::clone(&view));
+    let changes: [&dyn Fn(); 7] = [
+        &|| {},
+        &|| telemetry.request(Endpoint::Statuses, Ok(200), Millis(120)),
+        &|| telemetry.request(Endpoint::Token, Ok(503), Millis(7)),
+        &|| telemetry.event_queue(2, Some(view::NOW)),
+        &|| telemetry.event_queue(0, None),
+        &|| telemetry.batch(0.003),
+        &|| telemetry.config_accepted(view::NOW),
+    ];
+    for change in changes {
+        change();
+        // Twice: the second time everything is at hand.
+        for format in [Format::Text, Format::OpenMetrics].repeat(2) {
+            let expected = written_anew(&view, &telemetry, format);
+            let plain = pages.page(telemetry.shelves(), format, false, NOW).concat();
+            assert_eq!(String::from_utf8(plain).unwrap(), expected);
+            let packed = pages.page(telemetry.shelves(), format, true, NOW).concat();
+            let mut unpacked = String::new();
+            flate2::read::GzDecoder::new(&packed[..])
+                .read_to_string(&mut unpacked)
+                .unwrap();
+            assert_eq!(unpacked, expected);
+        }
+    }
 }
 
 #[test]
@@ -158,12 +221,12 @@ fn a_view_is_rendered_and_compressed_once() {
     pages.publish(Arc::new(view::small()));
     for (gzip, shared) in [(false, 0), (true, 1)] {
         let (first, second) = (
-            pages.page(&[], Format::Text, gzip),
-            pages.page(&[], Format::Text, gzip),
+            pages.page(&[], Format::Text, gzip, NOW),
+            pages.page(&[], Format::Text, gzip, NOW),
         );
         assert_eq!(first[shared].as_ptr(), second[shared].as_ptr());
     }
-    let text = pages.page(&[], Format::Text, false).concat();
+    let text = pages.page(&[], Format::Text, false, NOW).concat();
     assert!(
         String::from_utf8(text)
             .unwrap()
@@ -174,8 +237,9 @@ fn a_view_is_rendered_and_compressed_once() {
 #[test]
 fn a_queue_that_is_gone_has_no_series_left() {
     let pages = Pages::new(PerAgent::Off);
-    let text =
-        |pages: &Pages| String::from_utf8(pages.page(&[], Format::Text, false).concat()).unwrap();
+    let text = |pages: &Pages| {
+        String::from_utf8(pages.page(&[], Format::Text, false, NOW).concat()).unwrap()
+    };
     pages.publish(Arc::new(view::small()));
     assert!(text(&pages).contains("Sales_US"));
     let mut view = view::small();

@@ -14,6 +14,7 @@ use genesys_cloud_exporter::catalog::ExportResult;
 use genesys_cloud_exporter::config::{Config, PerAgent};
 use genesys_cloud_exporter::expose::otlp::{Push, Running, Sources};
 use genesys_cloud_exporter::expose::{Format, Pages};
+use genesys_cloud_exporter::model::time::Monotonic;
 use genesys_cloud_exporter::model::view::View;
 use genesys_cloud_exporter::telemetry::{BuildInfo, Telemetry};
 use tokio::sync::watch;
@@ -106,8 +107,10 @@ impl Pushing {
 
     /// Samples of the page; empty labels are none.
     pub(crate) fn page(&self) -> BTreeMap<Series, f64> {
-        let own = self.sources.telemetry.gather();
-        let page = self.sources.pages.page(&own, Format::Text, false).concat();
+        let own = self.sources.telemetry.shelves();
+        let pages = &self.sources.pages;
+        let page = pages.page(own, Format::Text, false, Monotonic(0));
+        let page = page.concat();
         samples(std::str::from_utf8(&page).unwrap())
             .into_iter()
             .map(|((name, mut labels), value)| {
