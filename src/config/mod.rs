@@ -18,6 +18,7 @@ mod otlp; //           where metrics are pushed to
 mod web; //            where and how results are served
 mod postgres; //       where rows are kept past one machine
 mod remote_write; //   where closed windows are sent to
+mod store; //          what rows are kept in, and how long
 mod queue; //          how events travel, and who does what
 mod resolve; //        settings -> Config
 mod effective; //      Config -> YAML for people

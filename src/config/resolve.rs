@@ -19,8 +19,7 @@ use super::raw::{Layer, RawValue};
 use super::settings::{SETTINGS, Support, setting};
 use super::{
     Config, Dialect, LogConfig, LogFormat, LogLevel, PipelineConfig, Role, RowsConfig,
-    SourceConfig, StoreConfig, StoreKind, duration, otlp, postgres, pseudonym, queue, region,
-    remote_write, secret, values, web,
+    SourceConfig, duration, otlp, pseudonym, queue, region, secret, store, values, web,
 };
 
 /// Most items of a list: every queue name is matched against every pattern.
@@ -53,7 +52,7 @@ pub(super) fn resolve(
     let (queue, role) = queue::queue(&mut reader);
     let (source, secret_origin, urls_given) = source(&mut reader, environment, role);
     let pipeline = pipeline(&mut reader, &source.name);
-    let store = store(&mut reader, &pipeline);
+    let store = store::store(&mut reader, &pipeline);
     let config = Config {
         source,
         store,
@@ -234,42 +233,10 @@ pub(super) fn resolve_rows(
     let org = reader.value("source.name", values::name);
     let rows = RowsConfig {
         pipeline: pipeline(&mut reader, &org),
-        kind: store_kind(&mut reader),
+        kind: store::kind(&mut reader),
         path: PathBuf::from(reader.value("store.path", values::path)),
     };
     mistakes.is_empty().then_some(rows)
-}
-
-fn store_kind(reader: &mut Reader<'_>) -> StoreKind {
-    match reader.word("store.kind") {
-        // Refused if there is none; another stands in until the mistakes are told.
-        "postgres" => postgres::postgres(reader).map_or(StoreKind::Sqlite, StoreKind::Postgres),
-        _ => {
-            postgres::unused(reader);
-            StoreKind::Sqlite
-        }
-    }
-}
-
-fn store(reader: &mut Reader<'_>, pipeline: &PipelineConfig) -> StoreConfig {
-    let store = StoreConfig {
-        kind: store_kind(reader),
-        path: PathBuf::from(reader.value("store.path", values::path)),
-        retention: reader.duration("store.retention"),
-        remote_write: remote_write::remote_write(reader),
-    };
-    let needed = pipeline.window.length + pipeline.max_wait;
-    let judged = ["store.retention", "window.length", "window.max_wait"];
-    if !reader.any_bad(&judged) && store.retention <= needed {
-        let what = format!(
-            "({}) must be longer than window.length and window.max_wait together ({})",
-            duration::text(store.retention),
-            duration::text(needed)
-        );
-        let hint = "events must live until the last window that needs them is closed";
-        reader.refuse_key("store.retention", Refusal::new(what, hint));
-    }
-    store
 }
 
 fn log(reader: &mut Reader<'_>) -> LogConfig {

@@ -87,7 +87,7 @@ fn a_newer_schema_is_refused_and_garbage_set_aside() {
     let refused = SqliteStore::open(&place.dir, settings(300), UnixMillis(0)).unwrap_err();
     let cause = std::error::Error::source(&refused).unwrap().to_string();
     assert!(
-        cause.contains("has schema 99, and this version knows schemas up to 3"),
+        cause.contains("has schema 99, and this version knows schemas up to 4"),
         "{cause}"
     );
     std::fs::write(place.dir.path().join("store.db"), "x".repeat(5_000)).unwrap();
