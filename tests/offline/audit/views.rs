@@ -43,6 +43,11 @@ struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether it tells of nine in ten of so many.
+    fn covers(&self, registered: u64) -> bool {
+        self.records.len() as u64 * 10 >= registered * 9
+    }
+
     fn told(&self, user: &str) -> impl Iterator<Item = &(String, usize)> {
         self.records.get(user).into_iter().flatten()
     }
@@ -58,6 +63,8 @@ pub(crate) struct Views {
     terms: Terms,
     people: BTreeMap<String, Person>,
     snapshots: VecDeque<Snapshot>,
+    /// Those that cover too little of the registry of the last view, and came after it.
+    doubted: Vec<Snapshot>,
     pages: (Vec<answers::Record>, usize),
     /// When the view under way was built: true time, platform time.
     built: (i64, i64),
@@ -93,6 +100,7 @@ impl Views {
             terms,
             people: BTreeMap::new(),
             snapshots: VecDeque::new(),
+            doubted: Vec::new(),
             pages: (Vec::new(), 0),
             built: (0, 0),
             last: None,
@@ -192,12 +200,15 @@ impl Views {
             of_user.push((record.presence, record.state));
         }
         let registered = self.last().map_or(0, |view| view.health.registry_agents);
-        if (records.len() as u64) * 10 < registered * 9 {
-            // Whatever it says, nothing may follow from it.
+        let snapshot = Snapshot { at, records };
+        if !snapshot.covers(registered) {
+            // Whatever it says, nothing may follow from it; unless the registry has shrunk since,
+            // which the next view tells.
             self.refused_snapshots += 1;
+            self.doubted.push(snapshot);
             return;
         }
-        self.snapshots.push_back(Snapshot { at, records });
+        self.snapshots.push_back(snapshot);
         let since = self.last.as_ref().map_or(0, |(since, _)| *since);
         while self.snapshots.len() > REMEMBERED && self.snapshots[REMEMBERED].at < since {
             self.snapshots.pop_front();
@@ -206,6 +217,13 @@ impl Views {
 
     fn published(&mut self, view: &Arc<View>, complaints: &mut Complaints) {
         self.published += 1;
+        let registered = view.health.registry_agents;
+        for snapshot in std::mem::take(&mut self.doubted) {
+            if snapshot.covers(registered) {
+                self.refused_snapshots -= 1;
+                self.snapshots.push_back(snapshot);
+            }
+        }
         let (since, previous) = match &self.last {
             Some((since, previous)) => (*since, Some(Arc::clone(previous))),
             None => (0, None),
