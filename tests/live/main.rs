@@ -33,6 +33,7 @@ mod platform;
 mod platform_dialect;
 mod postgres;
 mod queue;
+mod queue_trouble;
 mod refusals;
 mod reload;
 mod remote_write;

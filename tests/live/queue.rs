@@ -21,7 +21,7 @@ const CLOSE_BOUND: Duration = Duration::from_secs(150);
 const WORK_BOUND: Duration = Duration::from_secs(90);
 
 /// An organisation that is lively, and as exact as it can be.
-async fn organisation(seed: &str) -> Organisation {
+pub(crate) async fn organisation(seed: &str) -> Organisation {
     let arguments = [
         "--agents",
         "100",
@@ -74,8 +74,21 @@ async fn wait_working(exporter: &Exporter) {
     .await;
 }
 
+/// Every row that is known exactly is true, and there are some.
+pub(crate) async fn assert_true(
+    organisation: &Organisation,
+    reader: &Exporter,
+    (from, to): (i64, i64),
+    run: &str,
+) {
+    let rows = reader.rows(from, to).await;
+    let findings = audit(organisation, &rows, (from, to), Judged::Exact).await;
+    findings.assert_clean(run);
+    assert!(findings.share() > 0.2, "{findings:?}");
+}
+
 /// A boundary of windows that lies ahead.
-fn boundary(windows: i64) -> i64 {
+pub(crate) fn boundary(windows: i64) -> i64 {
     (SystemClock::new().now().wall.0 / WINDOW_MS + windows) * WINDOW_MS
 }
 
@@ -179,10 +192,7 @@ async fn what_a_wiped_broker_forgot_comes_again_from_the_outbox() {
 
     let to = boundary(2);
     poller.wait_closed(to, CLOSE_BOUND).await;
-    let rows = aggregator.rows(from, to).await;
-    let findings = audit(&organisation, &rows, (from, to), Judged::Exact).await;
-    findings.assert_clean("a wiped broker");
-    assert!(findings.share() > 0.2, "{findings:?}");
+    assert_true(&organisation, &aggregator, (from, to), "a wiped broker").await;
     let output = poller.process.output();
     assert!(output.contains("were sent again"), "{output}");
     for exporter in [aggregator, poller] {
@@ -222,10 +232,7 @@ async fn a_poller_that_is_killed_leaves_nothing_unsent_and_one_instance_may_do_i
     broker.resume().await;
     let to = boundary(2);
     whole.wait_closed(to, CLOSE_BOUND).await;
-    let rows = whole.rows(from, to).await;
-    let findings = audit(&organisation, &rows, (from, to), Judged::Exact).await;
-    findings.assert_clean("one instance over NATS");
-    assert!(findings.share() > 0.2, "{findings:?}");
+    assert_true(&organisation, &whole, (from, to), "one instance over NATS").await;
     whole.assert_no_loss().await;
     whole.stop().await;
     organisation.assert_polite().await;

@@ -31,6 +31,13 @@ impl Cluster {
         cluster
     }
 
+    /// The same, waiting for the disk as servers do.
+    pub(crate) fn start_durable() -> Self {
+        let mut cluster = Self::prepare(&[]);
+        cluster.resume();
+        cluster
+    }
+
     /// A fresh cluster with settings of its own, not started yet.
     pub(crate) fn prepare(settings: &[&str]) -> Self {
         let programs = programs();
