@@ -20,6 +20,8 @@
 #[path = "../tests/live/support/cluster.rs"]
 #[allow(dead_code, reason = "shared with the live tests")]
 mod cluster;
+#[path = "common/event.rs"]
+mod common;
 
 use std::error::Error;
 use std::net::{TcpListener, TcpStream};
@@ -30,15 +32,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster::Cluster;
+use common::event;
 use genesys_cloud_exporter::clock::SystemClock;
 use genesys_cloud_exporter::config::{NatsConfig, PostgresConfig, PostgresHost, PostgresTls};
 use genesys_cloud_exporter::journal::{
     DataDir, EmbeddedJournal, JournalHandle, JournalStatus, NatsLink, Relay, RelayObserver,
     Standing,
 };
-use genesys_cloud_exporter::model::event::{Chain, Event, JournalRecord};
+use genesys_cloud_exporter::model::event::JournalRecord;
 use genesys_cloud_exporter::model::ids::UserId;
-use genesys_cloud_exporter::model::state::{Presence, RoutingState, Source};
+use genesys_cloud_exporter::model::state::RoutingState;
 use genesys_cloud_exporter::model::time::{Millis, UnixMillis};
 use genesys_cloud_exporter::model::window::WindowSpec;
 use genesys_cloud_exporter::store::{
@@ -60,30 +63,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 fn events(count: usize) -> Vec<JournalRecord> {
     let now = SystemClock::new().now().wall;
-    let labels: Arc<[Arc<str>]> = ["Support DE", "Sales EN"].map(Arc::from).into();
-    let event = |n: usize| {
+    let nth = |n: usize| {
         let at = now - Millis::from_secs(3_600) + Millis((n / AGENTS) as i64 * 1_000);
-        JournalRecord::Event(Event {
-            user_id: UserId::new(&format!("00000000-0000-4000-8000-{:012x}", n % AGENTS)),
-            state_entered_timestamp: at,
-            routing_availability: RoutingState::ALL[n % 4],
-            raw_state: None,
-            wrapup_code: None,
-            ui_presence: Presence::parse("On Queue"),
-            queue_assignments: labels.clone(),
-            timestamp: at,
-            state_duration_seconds: Millis::ZERO,
-            ingested_at: at,
-            source: Source::Routing,
-            volatile: false,
-            previous: None,
-            revision: 1,
-            chain: Chain::Gap { known_until: None },
-            estimated: false,
-            withdrawn: false,
-        })
+        let user = UserId::new(&format!("00000000-0000-4000-8000-{:012x}", n % AGENTS));
+        JournalRecord::Event(event(user, at, RoutingState::ALL[n % 4]))
     };
-    (0..count).map(event).collect()
+    (0..count).map(nth).collect()
 }
 
 fn settings(org: &str) -> StoreSettings {

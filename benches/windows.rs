@@ -18,16 +18,19 @@
     reason = "a bench reads the clock to measure"
 )]
 
+#[path = "common/event.rs"]
+mod common;
+
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::event;
 use genesys_cloud_exporter::journal::{DataDir, EmbeddedJournal};
 use genesys_cloud_exporter::model::event::{
     Chain, Event, JournalRecord, MARKS_PER_RECORD_MAX, Mark, RosterSpan,
 };
 use genesys_cloud_exporter::model::ids::UserId;
-use genesys_cloud_exporter::model::state::{Presence, RoutingState, Source};
+use genesys_cloud_exporter::model::state::RoutingState;
 use genesys_cloud_exporter::model::time::{Millis, UnixMillis};
 use genesys_cloud_exporter::model::window::{WindowRow, WindowSpec};
 use genesys_cloud_exporter::store::{
@@ -66,7 +69,6 @@ fn entered(n: usize) -> UnixMillis {
 
 /// Everybody joins and enters a state before the first window.
 fn beginnings(agents: usize) -> Vec<JournalRecord> {
-    let labels: Arc<[Arc<str>]> = ["Support DE", "Sales EN"].map(Arc::from).into();
     let of = |n: usize| {
         let at = entered(n);
         let roster = JournalRecord::Roster(RosterSpan {
@@ -74,26 +76,8 @@ fn beginnings(agents: usize) -> Vec<JournalRecord> {
             from: at.floor(WINDOW),
             until: None,
         });
-        let event = JournalRecord::Event(Event {
-            user_id: user(n),
-            state_entered_timestamp: at,
-            routing_availability: RoutingState::ALL[n % 4],
-            raw_state: None,
-            wrapup_code: None,
-            ui_presence: Presence::parse("On Queue"),
-            queue_assignments: labels.clone(),
-            timestamp: at,
-            state_duration_seconds: Millis::ZERO,
-            ingested_at: at,
-            source: Source::Routing,
-            volatile: false,
-            previous: None,
-            revision: 1,
-            chain: Chain::Gap { known_until: None },
-            estimated: false,
-            withdrawn: false,
-        });
-        [roster, event]
+        let entered = JournalRecord::Event(event(user(n), at, RoutingState::ALL[n % 4]));
+        [roster, entered]
     };
     (0..agents).flat_map(of).collect()
 }
@@ -109,30 +93,15 @@ fn changed(n: usize, begun: UnixMillis) -> UnixMillis {
 
 /// The part of everybody that enters another state in this cycle.
 fn changing(agents: usize, cycle: usize, begun: UnixMillis) -> Vec<JournalRecord> {
-    let labels: Arc<[Arc<str>]> = ["Support DE", "Sales EN"].map(Arc::from).into();
     let of = |n: usize| {
         let at = changed(n, begun);
         let previous = RoutingState::ALL[n % 4];
         JournalRecord::Event(Event {
-            user_id: user(n),
-            state_entered_timestamp: at,
-            routing_availability: RoutingState::ALL[(n + 1) % 4],
-            raw_state: None,
-            wrapup_code: None,
-            ui_presence: Presence::parse("On Queue"),
-            queue_assignments: labels.clone(),
-            timestamp: at,
-            state_duration_seconds: Millis::ZERO,
-            ingested_at: at,
-            source: Source::Routing,
-            volatile: false,
             previous: Some(previous),
-            revision: 1,
             chain: Chain::Follows {
                 entered_at: entered(n),
             },
-            estimated: false,
-            withdrawn: false,
+            ..event(user(n), at, RoutingState::ALL[(n + 1) % 4])
         })
     };
     (cycle..agents).step_by(SHIFT_CYCLES).map(of).collect()

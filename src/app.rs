@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::SystemClock;
-use crate::config::{Config, Role};
+use crate::config::Config;
 use crate::expose::otlp::{OtlpError, Push, Running, Sources};
 use crate::expose::{
     Access, AccessError, Duty, Front, Limits, Pages, Pulse, ReloadAsk, ServerState,
@@ -33,7 +33,7 @@ use crate::telemetry::{BuildInfo, Telemetry};
 use crate::upstream::ClientError;
 
 use self::databases::Databases;
-use self::polling::{Place, Polling};
+use self::polling::{Place, Polling, Work};
 use self::queue::Movers;
 pub(crate) use self::queue::Observer;
 use self::upkeep::Upkeep;
@@ -104,10 +104,7 @@ pub struct Handles {
 
 /// The exporter, built and not yet running.
 pub struct App {
-    role: Role,
-    polling: Option<Box<Polling>>,
-    /// Of an instance that does not poll.
-    configurations: Option<mpsc::Receiver<reload::Reconfigure>>,
+    work: Work,
     movers: Movers,
     upkeep: Upkeep,
     wake: Arc<Notify>,
@@ -156,8 +153,7 @@ impl App {
         let handles = Handles { pages, telemetry };
         let movers = Movers::of(&config, &databases, nats.clone(), &handles, &pulse, clock);
         let upkeep = Upkeep::of(&databases, &handles, clock, kept_for);
-        let (mut polling, mut unpolled) = (None, None);
-        if let Some(journal) = databases.journal {
+        let work = if let Some(journal) = databases.journal {
             let place = Place {
                 journal,
                 checkpoint: databases.checkpoint,
@@ -167,21 +163,19 @@ impl App {
                 pulse,
                 clock,
             };
-            let built = Polling::build(&config, place, configurations)?;
+            let polling = Polling::build(&config, place, configurations)?;
             if let Some(push) = &mut push {
-                push.count_from(&built.driver.pipeline.view(now));
+                push.count_from(&polling.driver.pipeline.view(now));
             }
-            polling = Some(Box::new(built));
+            Work::Polls(Box::new(polling))
         } else {
             pulse.take_up(Duty::WillStore);
             handles.telemetry.leader(false);
-            unpolled = Some(configurations);
-        }
+            Work::Stores(configurations)
+        };
         let reloader = Reloader::new(asks, access, reconfigure, &handles, retention, clock);
         Ok(Self {
-            role: config.role,
-            polling,
-            configurations: unpolled,
+            work,
             movers,
             upkeep,
             wake,
@@ -225,8 +219,7 @@ impl App {
         let upkeep = tokio::spawn(self.upkeep.run());
         let reloader = tokio::spawn(self.reloader.run(stop.clone()));
         let sending = windows::start(self.remote_write, &self.handles.telemetry, &stop);
-        let mut polling =
-            polling::start(self.polling, self.configurations, self.role, stop.clone());
+        let mut polling = self.work.start(stop.clone());
         let mut moving = self.movers.start(self.wake, &drain);
         let ended = tokio::select! {
             // The stop first: whoever hears it earlier than we do has not died.

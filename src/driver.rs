@@ -196,7 +196,7 @@ impl Driver {
     }
 
     /// Says what was spent, for whoever polls after us.
-    fn tell_spent(&self) {
+    pub(crate) fn tell_spent(&self) {
         if let Some((_, spent)) = &self.permit {
             spent.send_replace(self.pipeline.spent(self.clock.now()));
         }

@@ -62,35 +62,32 @@ fn leadership(
     Some(leadership)
 }
 
-/// Starts it. An instance that only stores has no driver, and takes every configuration for good.
-pub(super) fn start(
-    polling: Option<Box<Polling>>,
-    reconfigured: Option<mpsc::Receiver<Reconfigure>>,
-    role: Role,
-    stop: watch::Receiver<bool>,
-) -> JoinHandle<Result<(), AppError>> {
-    debug_assert_eq!(polling.is_some(), role.polls());
-    match polling {
-        Some(polling) => tokio::spawn(Box::pin(polling.run(stop))),
-        None => tokio::spawn(idle(reconfigured, stop)),
+/// What is done about the platform here.
+pub(super) enum Work {
+    /// It is asked.
+    Polls(Box<Polling>),
+    /// Others ask it: every configuration is taken for good.
+    Stores(mpsc::Receiver<Reconfigure>),
+}
+
+impl Work {
+    pub(super) fn start(self, stop: watch::Receiver<bool>) -> JoinHandle<Result<(), AppError>> {
+        match self {
+            Self::Polls(polling) => tokio::spawn(Box::pin(polling.run(stop))),
+            Self::Stores(configurations) => tokio::spawn(idle(configurations, stop)),
+        }
     }
 }
 
 async fn idle(
-    mut reconfigured: Option<mpsc::Receiver<Reconfigure>>,
+    mut configurations: mpsc::Receiver<Reconfigure>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), AppError> {
     loop {
-        let next = async {
-            match &mut reconfigured {
-                Some(receiver) => receiver.recv().await,
-                None => None,
-            }
-        };
         tokio::select! {
             // Its guard must not be held while another arm waits.
             () = async { drop(stop.wait_for(|stopped| *stopped).await); } => return Ok(()),
-            Some((_, done)) = next => {
+            Some((_, done)) = configurations.recv() => {
                 // Whoever asked may have gone.
                 let _ = done.send(());
             }
@@ -216,6 +213,9 @@ impl Polling {
             }
         }
         driver.pipeline = pipeline.with_stopwatch(Arc::new(move || clock.seconds()));
+        // Said at once: were this one gone before its first request, whoever follows must count what
+        // was spent before it, too.
+        driver.tell_spent();
         driver.pulse.take_up(Duty::Polls);
         driver.telemetry.leader(true);
         Ok(())

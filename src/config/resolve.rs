@@ -42,13 +42,7 @@ pub(super) fn resolve(
     mistakes: &mut Vec<Finding>,
     warnings: &mut Vec<Finding>,
 ) -> Option<Resolved> {
-    let mut reader = Reader {
-        layer,
-        mistakes,
-        warnings,
-        bad: BTreeSet::new(),
-    };
-    reader.refuse_unsupported();
+    let mut reader = Reader::new(layer, mistakes, warnings);
     let (queue, role) = queue::queue(&mut reader);
     let (source, secret_origin, urls_given) = source(&mut reader, environment, role);
     let pipeline = pipeline(&mut reader, &source.name);
@@ -223,13 +217,7 @@ pub(super) fn resolve_rows(
     mistakes: &mut Vec<Finding>,
     warnings: &mut Vec<Finding>,
 ) -> Option<RowsConfig> {
-    let mut reader = Reader {
-        layer,
-        mistakes,
-        warnings,
-        bad: BTreeSet::new(),
-    };
-    reader.refuse_unsupported();
+    let mut reader = Reader::new(layer, mistakes, warnings);
     let org = reader.value("source.name", values::name);
     let rows = RowsConfig {
         pipeline: pipeline(&mut reader, &org),
@@ -264,6 +252,22 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// What this version does not support is refused already.
+    fn new(
+        layer: &'a Layer,
+        mistakes: &'a mut Vec<Finding>,
+        warnings: &'a mut Vec<Finding>,
+    ) -> Self {
+        let mut reader = Self {
+            layer,
+            mistakes,
+            warnings,
+            bad: BTreeSet::new(),
+        };
+        reader.refuse_unsupported();
+        reader
+    }
+
     pub(super) fn refuse(&mut self, place: Place, key: &'static str, refusal: Refusal) {
         self.bad.insert(key);
         self.mistakes.push(Finding::new(place, key, refusal));

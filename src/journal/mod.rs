@@ -27,8 +27,8 @@ pub use embedded::{
 };
 pub use lease::{Claim, Permit};
 pub use nats::{
-    Backlog, Content, Delivery, Floors, Inbox, Kept, Leadership, NatsError, NatsLink, Parcel,
-    Relay, RelayObserver, ReplayAnswer, ReplayAsk, Standing,
+    Content, Delivery, Floors, Inbox, Kept, Leadership, NatsError, NatsLink, Parcel, Relay,
+    RelayObserver, ReplayAnswer, ReplayAsk, Standing,
 };
 pub use worker::{Worker, WorkerGone};
 pub use writer::{JournalHandle, JournalStatus};

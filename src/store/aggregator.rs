@@ -133,13 +133,14 @@ impl<O: AggregatorObserver> Aggregator<O> {
             let committed = commit(&self.store, deliveries, &parcel, &mut self.observer);
             // Boxed, or the loop would carry all of a commit's state.
             let committed = Box::pin(committed).await.map_err(RoundError::Final)?;
-            parcel.acknowledge(&self.link).await?;
             let brought = Fetched {
                 records,
                 ..Fetched::default()
             };
             let took = self.clock.now().mono - began;
+            // Stored is stored, whether the broker hears of it or not.
             self.observer.batch(took, brought, &committed);
+            parcel.acknowledge(&self.link).await?;
         }
         let now = self.clock.now().mono;
         if now >= self.settle_at {
@@ -148,9 +149,9 @@ impl<O: AggregatorObserver> Aggregator<O> {
         }
         if now >= self.backlog_at {
             self.backlog_at = now + BACKLOG_EVERY;
-            if let Some(backlog) = self.inbox.backlog().await? {
+            if let Some(depth) = self.inbox.backlog().await? {
                 self.observer.depth(JournalStatus {
-                    depth: backlog.depth,
+                    depth,
                     ..JournalStatus::default()
                 });
             }
@@ -186,7 +187,7 @@ impl<O: AggregatorObserver> Aggregator<O> {
 
     /// Asks a producer for what is lacking, and gives up what it does not have.
     async fn fill(&mut self, producer: &str, ask: ReplayAsk) -> Result<(), RoundError> {
-        let (given_up, lost) = match self.link.ask_replay(producer, ask).await? {
+        let (mut buried, mut gone) = match self.link.ask_replay(producer, ask).await? {
             Some(answer) => {
                 self.holes.heard(producer);
                 tracing::warn!(
@@ -198,31 +199,37 @@ impl<O: AggregatorObserver> Aggregator<O> {
                     answer.sent,
                     answer.gone.len() + answer.buried.len()
                 );
-                let lost = answer.gone.len() as u64;
-                let mut given_up = answer.gone;
-                given_up.extend(answer.buried);
-                // Whoever answers can only speak of what it was asked for.
-                given_up.retain(|seq| (ask.from..=ask.to).contains(seq));
-                (given_up, lost)
+                (answer.buried, answer.gone)
             }
             None => {
                 let now = self.clock.now().mono;
-                let given_up = self.holes.unheard(producer, ask, now);
-                let lost = given_up.len() as u64;
-                (given_up, lost)
+                (Vec::new(), self.holes.unheard(producer, ask, now))
             }
         };
-        if given_up.is_empty() {
-            return Ok(());
+        // Whoever answers can only speak of what it was asked for.
+        for seqs in [&mut buried, &mut gone] {
+            seqs.retain(|seq| (ask.from..=ask.to).contains(seq));
         }
-        match self.store.forgo(producer, given_up).await {
-            Ok(()) => self.observer.lost(lost),
-            Err(error @ StoreError::Gone(_)) => {
-                return Err(RoundError::Final(ConsumeError::Store(error)));
-            }
-            Err(error) => self.observer.store_error("commit", &error),
-        }
+        // Its producer has told of these.
+        self.forgo(producer, buried).await?;
+        let lost = self.forgo(producer, gone).await?;
+        self.observer.lost(lost);
         Ok(())
+    }
+
+    /// Gives numbers up; says how many that were.
+    async fn forgo(&mut self, producer: &str, seqs: Vec<u64>) -> Result<u64, RoundError> {
+        if seqs.is_empty() {
+            return Ok(0);
+        }
+        match self.store.forgo(producer, seqs).await {
+            Ok(count) => Ok(count),
+            Err(error @ StoreError::Gone(_)) => Err(RoundError::Final(ConsumeError::Store(error))),
+            Err(error) => {
+                self.observer.store_error("commit", &error);
+                Ok(0)
+            }
+        }
     }
 }
 

@@ -8,18 +8,21 @@ use rusqlite::{Transaction, params};
 
 use super::arrivals::Progress;
 
-/// Notes numbers; one that is there already stays.
+/// Notes numbers that were not noted before; says how many.
 pub(super) fn take(
     transaction: &Transaction<'_>,
     org: &str,
     taken: &[(Arc<str>, u64)],
-) -> rusqlite::Result<()> {
-    let mut insert =
-        transaction.prepare_cached("INSERT OR IGNORE INTO delivery VALUES (?1, ?2, ?3)")?;
+) -> rusqlite::Result<u64> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO delivery SELECT ?1, ?2, ?3 WHERE ?3 > coalesce( \
+             (SELECT floor FROM producer WHERE org = ?1 AND producer = ?2), 0)",
+    )?;
+    let mut new = 0;
     for (producer, seq) in taken {
-        insert.execute(params![org, producer, *seq as i64])?;
+        new += insert.execute(params![org, producer, *seq as i64])? as u64;
     }
-    Ok(())
+    Ok(new)
 }
 
 /// Raises floors as far as numbers follow without a hole, and says where they are.

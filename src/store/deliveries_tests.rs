@@ -63,10 +63,13 @@ async fn floors_rise_to_the_first_hole_whoever_filled_the_rest() {
         let told = store.settle().await.unwrap();
         assert_eq!(told, [progress("a", 5, Some(9)), progress("b", 1, Some(3))]);
         // What will never come is no hole any more.
-        store.forgo("a", vec![6, 7, 8]).await.unwrap();
-        store.forgo("b", vec![2]).await.unwrap();
+        assert_eq!(store.forgo("a", vec![6, 7, 8]).await.unwrap(), 3);
+        assert_eq!(store.forgo("b", vec![2]).await.unwrap(), 1);
+        // Another that gives up the same, before and after floors rise, has given up nothing.
+        assert_eq!(store.forgo("a", vec![6, 7, 8, 9]).await.unwrap(), 0);
         let told = store.settle().await.unwrap();
         assert_eq!(told, [progress("a", 9, None), progress("b", 3, None)]);
+        assert_eq!(store.forgo("a", vec![6, 7, 8]).await.unwrap(), 0);
     }
 }
 

@@ -121,7 +121,7 @@ impl StoreHandle {
     ///
     /// # Errors
     /// As there.
-    pub async fn forgo(&self, producer: &str, seqs: Vec<u64>) -> Result<(), StoreError> {
+    pub async fn forgo(&self, producer: &str, seqs: Vec<u64>) -> Result<u64, StoreError> {
         let producer: Arc<str> = Arc::from(producer);
         let taken: Vec<_> = seqs
             .into_iter()

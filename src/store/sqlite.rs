@@ -207,15 +207,16 @@ impl SqliteStore {
         run(self).map_err(during("settle"))
     }
 
-    /// Notes numbers of a producer that will never come.
+    /// Notes numbers of a producer that will never come; says how many were not noted before.
     ///
     /// # Errors
     /// If SQLite refuses.
-    pub fn forgo(&mut self, taken: &[(Arc<str>, u64)]) -> Result<(), StoreError> {
+    pub fn forgo(&mut self, given_up: &[(Arc<str>, u64)]) -> Result<u64, StoreError> {
         let run = |store: &mut Self| {
             let transaction = journal::begin(&mut store.connection)?;
-            deliveries::take(&transaction, &store.settings.org, taken)?;
-            transaction.commit()
+            let new = deliveries::take(&transaction, &store.settings.org, given_up)?;
+            transaction.commit()?;
+            Ok(new)
         };
         run(self).map_err(during("note in"))
     }

@@ -34,13 +34,6 @@ pub struct Parcel {
     messages: Vec<Message>,
 }
 
-/// What waits in the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backlog {
-    /// Messages that no aggregator has stored yet.
-    pub depth: u64,
-}
-
 impl Inbox {
     /// Asks for nothing yet.
     pub fn new(link: NatsLink) -> Self {
@@ -64,18 +57,16 @@ impl Inbox {
         Ok(parcel)
     }
 
-    /// How much waits.
+    /// Messages that no aggregator has stored yet; `None` while there is no consumer.
     ///
     /// # Errors
     /// If the broker does not answer.
-    pub async fn backlog(&mut self) -> Result<Option<Backlog>, NatsError> {
+    pub async fn backlog(&mut self) -> Result<Option<u64>, NatsError> {
         let Some(consumer) = &mut self.consumer else {
             return Ok(None);
         };
         match consumer.info().await {
-            Ok(info) => Ok(Some(Backlog {
-                depth: info.num_pending + info.num_ack_pending as u64,
-            })),
+            Ok(info) => Ok(Some(info.num_pending + info.num_ack_pending as u64)),
             Err(error) => {
                 let refused = self.link.refused("ask for the backlog")(error);
                 self.consumer = None;

@@ -14,7 +14,7 @@ mod relay;
 mod wire;
 
 pub use error::NatsError;
-pub use inbox::{Backlog, Inbox, Parcel};
+pub use inbox::{Inbox, Parcel};
 pub use leadership::{Kept, Leadership};
 pub use link::NatsLink;
 pub use relay::{Relay, RelayObserver, Standing};

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::{Message as Told, Subscriber};
-use futures_util::StreamExt;
+use futures_util::{FutureExt as _, StreamExt};
 use rand::RngCore;
 use tokio::sync::{Notify, watch};
 
@@ -24,13 +24,15 @@ use crate::journal::drain::{DRAIN_MAX, is_stopped, overdue, stopped};
 use crate::journal::embedded::JournalError;
 use crate::journal::writer::{JournalHandle, JournalStatus};
 use crate::model::event::JournalRecord;
-use crate::model::time::Monotonic;
+use crate::model::time::{Millis, Monotonic};
 
 /// Records sent before the first acknowledgement is waited for.
 const RECORDS_AT_ONCE: usize = 200;
 
-/// Records looked at for one ask; a store asks again for the rest.
-const REPLAYED_AT_ONCE: u64 = 500;
+/// Records looked at for one ask, and how long; a store asks again for the rest, and waits for the
+/// answer only so long.
+const REPLAYED_AT_ONCE: u64 = 5_000;
+const REPLAYED_WITHIN: Millis = Millis::from_secs(2);
 
 /// First wait after an error; doubles with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
@@ -177,7 +179,12 @@ impl<O: RelayObserver> Relay<O> {
                 () = overdue(&mut stop, clock, drain_until) => return Ok(()),
             };
             let pause = match done {
-                Ok(true) => continue,
+                // Whoever says something is heard, however much there is to send.
+                Ok(true) => {
+                    let heard = hear(&mut ears).now_or_never().flatten();
+                    self.heed(heard).await?;
+                    continue;
+                }
                 Ok(false) if drain_until.is_some() => return Ok(()),
                 Ok(false) => {
                     backoff = BACKOFF_FIRST;
@@ -198,14 +205,7 @@ impl<O: RelayObserver> Relay<O> {
                 heard = hear(&mut ears) => heard,
                 () = turn(&mut stop, clock, drain_until) => None,
             };
-            if let Some(heard) = heard
-                && let Err(error) = self.heed(heard).await
-            {
-                match error {
-                    StepError::Journal(gone @ JournalError::Gone(_)) => return Err(gone),
-                    error => self.observer.failed(&error),
-                }
-            }
+            self.heed(heard).await?;
         }
     }
 
@@ -281,10 +281,20 @@ impl<O: RelayObserver> Relay<O> {
         Ok(sent)
     }
 
-    async fn heed(&mut self, heard: Heard) -> Result<(), StepError> {
-        match heard {
-            Heard::Stored(told) => self.forget(&told).await,
-            Heard::Replay(told) => self.replay(told).await,
+    /// Fails only if the journal's thread is gone.
+    async fn heed(&mut self, heard: Option<Heard>) -> Result<(), JournalError> {
+        let done = match heard {
+            None => Ok(()),
+            Some(Heard::Stored(told)) => self.forget(&told).await,
+            Some(Heard::Replay(told)) => self.replay(told).await,
+        };
+        match done {
+            Err(StepError::Journal(gone @ JournalError::Gone(_))) => Err(gone),
+            Err(error) => {
+                self.observer.failed(&error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 
@@ -321,25 +331,26 @@ impl<O: RelayObserver> Relay<O> {
         let through = to
             .min(self.published)
             .min(from.saturating_add(REPLAYED_AT_ONCE - 1));
+        self.replays += 1;
+        // Of this run: a restart counts anew, long after the broker has forgotten.
+        let attempt = self.clock.now().wall.0 as u64 + self.replays;
+        let until = self.clock.now().mono + REPLAYED_WITHIN;
         let mut answer = ReplayAnswer::default();
-        if from <= through {
-            let limit = REPLAYED_AT_ONCE as usize;
-            let fetched = self.journal.fetch(from - 1, limit).await?;
-            let mut records = fetched.records;
-            records.retain(|(seq, _)| (from..=through).contains(seq));
-            self.replays += 1;
-            // Of this run: a restart counts anew, long after the broker has forgotten.
-            let attempt = self.clock.now().wall.0 as u64 + self.replays;
-            answer.sent = self.send(&records, Some(attempt)).await?;
-            answer.through = through - base;
+        let mut next = from;
+        while next <= through && self.clock.now().mono < until {
+            let last = through.min(next.saturating_add(RECORDS_AT_ONCE as u64 - 1));
+            let mut records = self.journal.fetch(next - 1, RECORDS_AT_ONCE).await?.records;
+            records.retain(|(seq, _)| *seq <= last);
+            answer.sent += self.send(&records, Some(attempt)).await?;
             let present: BTreeSet<u64> = records.iter().map(|(seq, _)| *seq).collect();
-            for seq in from..=through {
+            for seq in next..=last {
                 if self.buried.contains(&seq) {
                     answer.buried.push(seq - base);
                 } else if !present.contains(&seq) {
                     answer.gone.push(seq - base);
                 }
             }
+            next = last + 1;
         }
         tracing::info!(
             kind = "replay",

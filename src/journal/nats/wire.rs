@@ -237,8 +237,6 @@ pub struct ReplayAsk {
 pub struct ReplayAnswer {
     /// Records sent again.
     pub sent: u64,
-    /// Up to and with this number it has been through what was asked; 0: nothing yet.
-    pub through: u64,
     /// Numbers that it does not have any more.
     pub gone: Vec<u64>,
     /// Numbers that it has told of already: dead letters of its own.

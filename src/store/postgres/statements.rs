@@ -135,6 +135,11 @@ statements! {
     /// Numbers of producers; in rising order, so that nobody waits in a circle.
     Take => "INSERT INTO delivery SELECT $1, * FROM unnest($2::text[], $3::bigint[]) \
         ON CONFLICT DO NOTHING",
+    /// The same of numbers that nobody has committed or given up before.
+    Forgo => "INSERT INTO delivery SELECT $1, given.* \
+        FROM unnest($2::text[], $3::bigint[]) AS given (producer, seq) \
+        LEFT JOIN producer AS p ON p.org = $1 AND p.producer = given.producer \
+        WHERE given.seq > coalesce(p.floor, 0) ON CONFLICT DO NOTHING",
     MeetProducers => "INSERT INTO producer SELECT DISTINCT org, producer, 0 FROM delivery \
         WHERE org = $1 ON CONFLICT DO NOTHING",
     /// As far as numbers follow without a hole.

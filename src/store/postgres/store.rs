@@ -227,16 +227,16 @@ impl PostgresStore {
             .await
     }
 
-    /// Notes numbers of a producer that will never come.
+    /// Notes numbers of a producer that will never come; says how many were not noted before.
     ///
     /// # Errors
     /// If the server does not answer or refuses.
-    pub async fn forgo(&self, taken: &[(Arc<str>, u64)]) -> Result<(), PostgresError> {
+    pub async fn forgo(&self, given_up: &[(Arc<str>, u64)]) -> Result<u64, PostgresError> {
         let org = &self.reader.settings().org;
         self.reader
-            .with(async |live| match take(org, taken) {
-                Some(change) => live.execute(&change).await.map(|_| ()),
-                None => Ok(()),
+            .with(async |live| match take(Query::Forgo, org, given_up) {
+                Some(change) => live.execute(&change).await,
+                None => Ok(0),
             })
             .await
     }

@@ -104,7 +104,7 @@ pub(super) async fn commit(
     let mut last = changes;
     last.extend(write_windows(settings, &written, &gone));
     last.extend(letters.changes(&settings.org));
-    last.extend(arrivals.and_then(|arrivals| take(&settings.org, &arrivals.taken)));
+    last.extend(arrivals.and_then(|arrivals| take(Query::Take, &settings.org, &arrivals.taken)));
     report.window_closed_until = end(live, settings, letters.cursor, &last).await?;
     Ok(report)
 }
@@ -134,15 +134,19 @@ impl<'b> Batch<'b> {
     }
 }
 
-/// Notes numbers of producers.
-pub(super) fn take<'c>(org: &'c str, taken: &'c [(Arc<str>, u64)]) -> Option<Change<'c>> {
+/// Notes numbers of producers, by [`Query::Take`] or [`Query::Forgo`].
+pub(super) fn take<'c>(
+    query: Query,
+    org: &'c str,
+    taken: &'c [(Arc<str>, u64)],
+) -> Option<Change<'c>> {
     if taken.is_empty() {
         return None;
     }
     let producers: Vec<&str> = taken.iter().map(|(producer, _)| &**producer).collect();
     let seqs: Vec<i64> = taken.iter().map(|(_, seq)| *seq as i64).collect();
     Some(Change {
-        query: Query::Take,
+        query,
         params: vec![Box::new(org), Box::new(producers), Box::new(seqs)],
     })
 }
