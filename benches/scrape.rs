@@ -27,7 +27,7 @@ use genesys_cloud_exporter::catalog::EventResult;
 use genesys_cloud_exporter::clock::SystemClock;
 use genesys_cloud_exporter::config::PerAgent;
 use genesys_cloud_exporter::effect::{Measurement, Phase};
-use genesys_cloud_exporter::expose::{Front, Limits, Pages, Pulse, ServerState, serve};
+use genesys_cloud_exporter::expose::{Front, Limits, Pages, Pulse, Served, ServerState, serve};
 use genesys_cloud_exporter::model::state::{RoutingState, Source};
 use genesys_cloud_exporter::model::time::Millis;
 use genesys_cloud_exporter::model::view::View;
@@ -166,11 +166,16 @@ impl Exporter {
         let pages = Arc::new(Pages::new(per_agent));
         pages.publish(view);
         let telemetry = Arc::new(Telemetry::new(BuildInfo::current()));
+        let served = Served {
+            name: "acme".into(),
+            pages: pages.clone(),
+            telemetry: telemetry.clone(),
+            windows: Arc::new(NoWindows),
+            pulse: Arc::new(Pulse::new()),
+        };
         let state = ServerState::new(
-            pages.clone(),
+            vec![served],
             telemetry.clone(),
-            Arc::new(NoWindows),
-            Arc::new(Pulse::new()),
             SystemClock::new(),
             Front::open("/metrics").unwrap(),
             Limits::default(),

@@ -8,38 +8,33 @@ mod polling;
 mod queue;
 mod reload;
 mod rows;
+mod unit;
 mod upkeep;
 mod windows;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::expose::otlp::{OtlpError, Push, Running, Sources};
-use crate::expose::{
-    Access, AccessError, Duty, Front, Limits, Pages, Pulse, ReloadAsk, ServerState,
-};
-use crate::journal::{DataDir, DataDirError, JournalError, NatsError};
+use crate::expose::otlp::{OtlpError, Push, Running, Source};
+use crate::expose::{Access, AccessError, Front, Limits, Pages, ReloadAsk, ServerState};
+use crate::journal::{DataDirError, JournalError, NatsError};
 use crate::model::time::UnixMillis;
 use crate::reconciler::checkpoint::CheckpointError;
-use crate::store::{ConsumeError, PostgresError, RemoteWrite, RemoteWriteError, StoreError};
+use crate::store::{ConsumeError, PostgresError, RemoteWriteError, StoreError};
 use crate::telemetry::{BuildInfo, Telemetry};
 use crate::upstream::ClientError;
 
-use self::databases::Databases;
-use self::polling::{Place, Polling, Work};
-use self::queue::Movers;
 pub(crate) use self::queue::Observer;
-use self::upkeep::Upkeep;
-
 use self::reload::Reloader;
 pub use self::reload::{Loader, LogSwitch, Reloading};
+use self::unit::{Unit, span};
 
 /// Reloads that may be asked for while one is under way; more are told to come again.
 const RELOADS_WAITING_MAX: usize = 4;
@@ -104,87 +99,57 @@ pub struct Handles {
 
 /// The exporter, built and not yet running.
 pub struct App {
-    work: Work,
-    movers: Movers,
-    upkeep: Upkeep,
-    wake: Arc<Notify>,
+    /// One for each organisation; at least one.
+    units: Vec<Unit>,
     server: Arc<ServerState>,
-    handles: Handles,
+    /// What is counted about the process.
+    process: Arc<Telemetry>,
     push: Option<Push>,
-    remote_write: Option<RemoteWrite>,
-    threads: Vec<thread::JoinHandle<()>>,
-    dir: Option<DataDir>,
     reloader: Reloader,
     reloads: mpsc::Sender<ReloadAsk>,
 }
 
 impl App {
-    /// Opens the data directory and builds every part; no request is sent yet.
+    /// Opens the data directories and builds every part; no request is sent yet.
     ///
     /// # Errors
     /// [`AppError`] with the remedy in its chain.
     pub async fn build(config: Config, clock: SystemClock) -> Result<Self, AppError> {
         let now = clock.now();
-        let mut push = push(&config)?;
-        let meter = push.as_ref().map(Push::meter);
-        let telemetry = Telemetry::recording(BuildInfo::current(), meter.as_ref());
-        let telemetry = Arc::new(telemetry);
-        telemetry.config_accepted(now.wall);
+        let organisations = config.organisations();
+        let mut push = push(&config, &organisations)?;
+        let (process, telemetries) = telemetries(&organisations, push.as_ref());
+        process.config_accepted(now.wall);
         let access = access(&config, now.wall)?;
-        let databases = Databases::open(&config, clock, &telemetry).await?;
-        let remote_write = windows::remote_write(&config, &databases)?;
-        let journal = databases.journal.as_ref();
-        let nats = queue::connect(&config, journal, &databases.checkpoint).await?;
-        let pages = Arc::new(Pages::new(config.per_agent.clone()));
+        let (retention, kept_for) = watch::channel(config.store.retention);
+        let several = organisations.len() > 1;
+        let mut units = Vec::with_capacity(organisations.len());
+        for (own, telemetry) in organisations.iter().zip(telemetries) {
+            let unit = Unit::build(own, telemetry, clock, kept_for.clone());
+            units.push(unit.instrument(span(&own.source.name, several)).await?);
+        }
+        if let Some(push) = &mut push {
+            let first = usize::from(several);
+            for (at, unit) in units.iter().enumerate() {
+                if let Some(view) = unit.restored(clock) {
+                    push.count_from(first + at, &view);
+                }
+            }
+        }
         let (reloads, asks) = mpsc::channel(RELOADS_WAITING_MAX);
-        let pulse = Arc::new(Pulse::new());
         let server = Arc::new(ServerState::new(
-            Arc::clone(&pages),
-            Arc::clone(&telemetry),
-            Arc::clone(&databases.windows),
-            Arc::clone(&pulse),
+            units.iter().map(|unit| unit.served.clone()).collect(),
+            Arc::clone(&process),
             clock,
             front(&config, &access, &reloads),
             Limits::default(),
         ));
-        let (reconfigure, configurations) = mpsc::channel(1);
-        let (retention, kept_for) = watch::channel(config.store.retention);
-        let wake = Arc::new(Notify::new());
-        let handles = Handles { pages, telemetry };
-        let movers = Movers::of(&config, &databases, nats.clone(), &handles, &pulse, clock);
-        let upkeep = Upkeep::of(&databases, &handles, clock, kept_for);
-        let work = if let Some(journal) = databases.journal {
-            let place = Place {
-                journal,
-                checkpoint: databases.checkpoint,
-                nats: nats.as_ref(),
-                wake: Arc::clone(&wake),
-                handles: &handles,
-                pulse,
-                clock,
-            };
-            let polling = Polling::build(&config, place, configurations)?;
-            if let Some(push) = &mut push {
-                push.count_from(&polling.driver.pipeline.view(now));
-            }
-            Work::Polls(Box::new(polling))
-        } else {
-            pulse.take_up(Duty::WillStore);
-            handles.telemetry.leader(false);
-            Work::Stores(configurations)
-        };
-        let reloader = Reloader::new(asks, access, reconfigure, &handles, retention, clock);
+        let reloader = Reloader::new(asks, access, &units, &process, retention, clock);
         Ok(Self {
-            work,
-            movers,
-            upkeep,
-            wake,
+            units,
             server,
-            handles,
+            process,
             push,
-            remote_write,
-            threads: databases.threads,
-            dir: databases.dir,
             reloader,
             reloads,
         })
@@ -198,9 +163,9 @@ impl App {
         (self, reloads)
     }
 
-    /// What others may hold on to.
+    /// What others may hold on to, of the first organisation.
     pub fn handles(&self) -> Handles {
-        self.handles.clone()
+        self.units[0].handles()
     }
 
     /// Runs until `stop` turns true; then drains: the last append, the journal, open answers.
@@ -210,68 +175,73 @@ impl App {
     pub async fn run(
         self,
         listeners: Vec<TcpListener>,
-        mut stop: watch::Receiver<bool>,
+        stop: watch::Receiver<bool>,
     ) -> Result<(), AppError> {
-        // Whoever moves events ends after the driver, so that it takes the last append.
-        let (drained, drain) = watch::channel(false);
-        let mut servers = self.serve(listeners, &stop);
-        let push = start(self.push, &self.handles, drain.clone())?;
-        let upkeep = tokio::spawn(self.upkeep.run());
-        let reloader = tokio::spawn(self.reloader.run(stop.clone()));
-        let sending = windows::start(self.remote_write, &self.handles.telemetry, &stop);
-        let mut polling = self.work.start(stop.clone());
-        let mut moving = self.movers.start(self.wake, &drain);
-        let ended = tokio::select! {
-            // The stop first: whoever hears it earlier than we do has not died.
-            biased;
-            _ = stop.wait_for(|stopped| *stopped) => None,
-            ended = &mut polling => Some(match ended {
-                Ok(Err(error)) => error,
-                _ => AppError::Died { part: "the driver" },
-            }),
-            died = moving.died() => Some(died),
-        };
-        upkeep.abort();
-        reloader.abort();
-        if let Some(error) = ended {
-            return Err(error);
-        }
-        let polled = polling.await;
-        // The receivers are gone only if those who move events have ended by themselves.
-        let _ = drained.send(true);
-        let moved = moving.ended().await;
-        while servers.join_next().await.is_some() {}
-        if let Some(push) = push {
-            push.ended().await;
-        }
-        windows::end(sending).await;
-        // Aborted, it lets go of the databases once it is gone.
-        let _ = upkeep.await;
-        let joined = joined(self.threads, self.dir);
-        match polled {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return Err(AppError::Died { part: "the driver" }),
-        }
-        moved?;
-        match joined.await {
-            Ok(true) => Ok(()),
-            _ => Err(AppError::Died {
-                part: "a database thread",
-            }),
-        }
-    }
-}
-
-impl App {
-    fn serve(&self, listeners: Vec<TcpListener>, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         let mut servers = JoinSet::new();
         for listener in listeners {
             let state = Arc::clone(&self.server);
             servers.spawn(crate::expose::serve(listener, state, stop.clone()));
         }
-        servers
+        let (polling, asked) = mpsc::channel(1);
+        let sources = sources(&self.units, &self.process);
+        let push = start(self.push, sources, nothing_more(asked))?;
+        let reloader = tokio::spawn(self.reloader.run(stop.clone()));
+        let several = self.units.len() > 1;
+        let mut units = JoinSet::new();
+        for unit in self.units {
+            let span = span(&unit.served.name, several);
+            let runs = unit.run(stop.clone(), polling.clone());
+            units.spawn(Box::pin(runs).instrument(span));
+        }
+        drop(polling);
+        while let Some(ended) = units.join_next().await {
+            let part = "an organisation";
+            let ended = ended.unwrap_or(Err(AppError::Died { part }));
+            if ended.is_err() {
+                reloader.abort();
+                return ended;
+            }
+        }
+        reloader.abort();
+        while servers.join_next().await.is_some() {}
+        if let Some(push) = push {
+            push.ended().await;
+        }
+        Ok(())
     }
+}
+
+/// Turns true once all who hold the other end have let go of it.
+fn nothing_more(mut held: mpsc::Receiver<()>) -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        while held.recv().await.is_some() {}
+        // Nobody waits for it if nothing is pushed.
+        let _ = sender.send(true);
+    });
+    receiver
+}
+
+/// What is counted about the process, and about each organisation. Of one, both are the same.
+fn telemetries(
+    organisations: &[Config],
+    push: Option<&Push>,
+) -> (Arc<Telemetry>, Vec<Arc<Telemetry>>) {
+    let build = BuildInfo::current();
+    let meter = |source| push.map(|push| push.meter(source));
+    if organisations.len() == 1 {
+        let only = Arc::new(Telemetry::recording(build, meter(0).as_ref()));
+        return (Arc::clone(&only), vec![only]);
+    }
+    let each = organisations.iter().enumerate().map(|(at, own)| {
+        let meter = meter(at + 1);
+        Arc::new(Telemetry::of_organisation(
+            build,
+            meter.as_ref(),
+            &own.source.name,
+        ))
+    });
+    (Arc::new(Telemetry::of_process(build)), each.collect())
 }
 
 /// What readers meet first.
@@ -291,39 +261,39 @@ fn access(config: &Config, now: UnixMillis) -> Result<Arc<Access>, AppError> {
     Ok(Arc::new(access))
 }
 
-/// Waits for the databases' threads, and says whether all ended well. The next instance may come
-/// once nothing of this one writes any more.
-fn joined(
-    threads: Vec<thread::JoinHandle<()>>,
-    dir: Option<DataDir>,
-) -> tokio::task::JoinHandle<bool> {
-    tokio::task::spawn_blocking(move || {
-        let sound = threads.into_iter().all(|thread| thread.join().is_ok());
-        drop(dir);
-        sound
-    })
-}
-
-/// The push, if there is somewhere to push to.
-fn push(config: &Config) -> Result<Option<Push>, AppError> {
+/// The push, if there is somewhere to push to. Of several organisations, the process comes first.
+fn push(config: &Config, organisations: &[Config]) -> Result<Option<Push>, AppError> {
     let port = config.web.listen.first().map_or(0, SocketAddr::port);
     let Some(otlp) = &config.otlp else {
         return Ok(None);
     };
-    let push = Push::new(otlp, port).map_err(AppError::Otlp)?;
+    let mut orgs = vec![None];
+    if organisations.len() > 1 {
+        orgs.extend(organisations.iter().map(|own| Some(&*own.source.name)));
+    }
+    let push = Push::new(otlp, port, &orgs).map_err(AppError::Otlp)?;
     tracing::info!(endpoint = %otlp.endpoint, "pushing metrics by OTLP");
     Ok(Some(push))
 }
 
+/// What is pushed, in the same order.
+fn sources(units: &[Unit], process: &Arc<Telemetry>) -> Vec<Source> {
+    let of_process = (units.len() > 1).then(|| Source {
+        pages: None,
+        telemetry: Arc::clone(process),
+    });
+    let each = units.iter().map(|unit| Source {
+        pages: Some(Arc::clone(&unit.served.pages)),
+        telemetry: Arc::clone(&unit.served.telemetry),
+    });
+    of_process.into_iter().chain(each).collect()
+}
+
 fn start(
     push: Option<Push>,
-    handles: &Handles,
+    sources: Vec<Source>,
     stop: watch::Receiver<bool>,
 ) -> Result<Option<Running>, AppError> {
-    let sources = Sources {
-        pages: Arc::clone(&handles.pages),
-        telemetry: Arc::clone(&handles.telemetry),
-    };
     let running = push.map(|push| push.start(sources, stop));
     running.transpose().map_err(AppError::Thread)
 }

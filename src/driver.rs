@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 use url::Url;
 
 use crate::catalog::{EventResult, StoreOperation};
@@ -256,13 +257,14 @@ impl Driver {
                     });
                 }
                 Effect::Append(append) => {
-                    tasks.spawn(keep(
+                    let kept = keep(
                         append,
                         self.journal.clone(),
                         Arc::clone(&self.wake),
                         Arc::clone(&self.telemetry),
                         sender.clone(),
-                    ));
+                    );
+                    tasks.spawn(kept.in_current_span());
                 }
                 Effect::Publish(view) => self.pages.publish(view),
                 Effect::Measure(measurement) => self.telemetry.measure(measurement),

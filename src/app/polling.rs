@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::reload::Reconfigure;
 use super::{AppError, Handles};
@@ -73,7 +74,7 @@ pub(super) enum Work {
 impl Work {
     pub(super) fn start(self, stop: watch::Receiver<bool>) -> JoinHandle<Result<(), AppError>> {
         match self {
-            Self::Polls(polling) => tokio::spawn(Box::pin(polling.run(stop))),
+            Self::Polls(polling) => tokio::spawn(Box::pin(polling.run(stop)).in_current_span()),
             Self::Stores(configurations) => tokio::spawn(idle(configurations, stop)),
         }
     }
@@ -148,6 +149,7 @@ impl Polling {
                     let _ = halt.send(true);
                     (leadership, kept)
                 }
+                .in_current_span()
             });
             self.driver.run(halted).await;
             let kept = keeper.await;

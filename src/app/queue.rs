@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::databases::Databases;
 use super::upkeep::fail;
@@ -113,7 +114,7 @@ impl Movers {
                         drain.clone(),
                         observer(),
                     );
-                    parts.push(("the consumer", tokio::spawn(consumer)));
+                    parts.push(("the consumer", tokio::spawn(consumer.in_current_span())));
                 }
             }
             Some((link, standing)) => {
@@ -126,7 +127,7 @@ impl Movers {
                         let ended = relay.run(wake, drain).await;
                         ended.map_err(ConsumeError::Journal)
                     };
-                    parts.push(("the relay", tokio::spawn(relay)));
+                    parts.push(("the relay", tokio::spawn(relay.in_current_span())));
                 }
                 if let Some(store) = store.clone() {
                     let aggregator = aggregate(
@@ -137,7 +138,7 @@ impl Movers {
                         drain.clone(),
                         observer(),
                     );
-                    parts.push(("the aggregator", tokio::spawn(aggregator)));
+                    parts.push(("the aggregator", tokio::spawn(aggregator.in_current_span())));
                 }
             }
         }

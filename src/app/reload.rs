@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Handles;
+use super::unit::Unit;
 use crate::clock::SystemClock;
 use crate::config::settings::setting;
 use crate::config::{Config, ConfigError, Finding, Loaded, LogConfig, PipelineConfig};
@@ -64,8 +64,8 @@ pub(super) struct Reloader {
     pub(super) reloading: Option<Reloading>,
     asks: mpsc::Receiver<ReloadAsk>,
     access: Arc<Access>,
-    pipeline: mpsc::Sender<Reconfigure>,
-    pages: Arc<Pages>,
+    /// Of each organisation, in the order of the configuration.
+    shown: Vec<(mpsc::Sender<Reconfigure>, Arc<Pages>)>,
     retention: watch::Sender<Millis>,
     telemetry: Arc<Telemetry>,
     clock: SystemClock,
@@ -80,8 +80,8 @@ impl Reloader {
     pub(super) fn new(
         asks: mpsc::Receiver<ReloadAsk>,
         access: Arc<Access>,
-        pipeline: mpsc::Sender<Reconfigure>,
-        handles: &Handles,
+        units: &[Unit],
+        process: &Arc<Telemetry>,
         retention: watch::Sender<Millis>,
         clock: SystemClock,
     ) -> Self {
@@ -89,10 +89,12 @@ impl Reloader {
             reloading: None,
             asks,
             access,
-            pipeline,
-            pages: Arc::clone(&handles.pages),
+            shown: units
+                .iter()
+                .map(|unit| (unit.reconfigure.clone(), Arc::clone(&unit.served.pages)))
+                .collect(),
             retention,
-            telemetry: Arc::clone(&handles.telemetry),
+            telemetry: Arc::clone(process),
             clock,
             config_refused: false,
             access_refused: false,
@@ -181,14 +183,14 @@ impl Reloader {
     }
 
     async fn apply(&self, config: &Config) -> Result<(), ReloadError> {
-        let (done, taken) = oneshot::channel();
-        let pipeline = (config.pipeline.clone(), done);
-        self.pipeline
-            .send(pipeline)
-            .await
-            .map_err(|_| ReloadError::Ended)?;
-        taken.await.map_err(|_| ReloadError::Ended)?;
-        self.pages.set_per_agent(config.per_agent.clone());
+        // As many and in the same order: which organisations there are does not change.
+        for ((pipeline, pages), own) in self.shown.iter().zip(config.organisations()) {
+            let (done, taken) = oneshot::channel();
+            let sent = pipeline.send((own.pipeline, done)).await;
+            sent.map_err(|_| ReloadError::Ended)?;
+            taken.await.map_err(|_| ReloadError::Ended)?;
+            pages.set_per_agent(own.per_agent);
+        }
         self.retention.send_replace(config.store.retention);
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::AppError;
 use super::databases::Databases;
@@ -40,7 +41,7 @@ pub(super) fn start(
     let observer = Observer {
         telemetry: Arc::clone(telemetry),
     };
-    sender.map(|sender| tokio::spawn(sender.run(stop.clone(), observer)))
+    sender.map(|sender| tokio::spawn(sender.run(stop.clone(), observer).in_current_span()))
 }
 
 /// Ends it. What it was about, it does again at the next start.

@@ -13,8 +13,8 @@ mod values;
 
 pub use markdown::reference;
 pub use spec::{
-    Area, Kind, LABELS_MAX, LabelSpec, LabelValues, MetricSpec, Origin, Scale, SeriesBound,
-    Stability, Unit,
+    Area, Kind, LABELS_MAX, LabelSpec, LabelValues, MetricSpec, ORG_LABEL, Origin, Scale,
+    SeriesBound, Stability, Unit,
 };
 pub use table::{CATALOG, Metric};
 pub use values::{DataLoss, EventResult, ExportResult, StoreOperation, WindowResult, code_label};

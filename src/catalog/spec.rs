@@ -6,6 +6,10 @@ use super::table::Metric;
 /// this size, so that a sample costs no allocation; a test holds the table to it.
 pub const LABELS_MAX: usize = 3;
 
+/// The label by which series of several organisations are told apart. An exporter of one has none of
+/// it.
+pub const ORG_LABEL: &str = "org";
+
 /// One row of the catalog.
 #[derive(Debug, Clone, Copy)]
 pub struct MetricSpec {
@@ -45,6 +49,11 @@ impl MetricSpec {
                 .unwrap_or(self.prometheus_name),
             Kind::Gauge | Kind::Histogram(_) => self.prometheus_name,
         }
+    }
+
+    /// Whether it is about the process, however many organisations that serves.
+    pub fn is_of_process(&self) -> bool {
+        self.area == Area::Process || self.id == Metric::OtlpExports
     }
 
     /// The unit's word if the family's name ends in it: only then OpenMetrics allows `# UNIT`.

@@ -191,6 +191,9 @@ pub(super) struct ExportFlags {
     /// Replace the file if it is there
     #[arg(long)]
     pub(super) force: bool,
+    /// Whose rows, where the configuration lists several organisations
+    #[arg(long, value_name = "NAME")]
+    pub(super) org: Option<String>,
     /// Configuration file [env: GENESYSCLOUD_CONFIG_FILE]
     #[arg(long = "config.file", value_name = "FILE")]
     pub(super) config_file: Option<PathBuf>,

@@ -41,30 +41,30 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Exit {
     for warning in &loaded.warnings {
         complain(&format_args!("warning: {warning}"));
     }
-    let client = match Client::new(&loaded.config.source, env!("CARGO_PKG_VERSION")) {
-        Ok(client) => client,
-        Err(error) => {
-            complain(&format_args!("error: {}", chain(&error)));
-            return Exit::Failed;
+    let mut doctors = Vec::new();
+    for config in loaded.config.organisations() {
+        match Client::new(&config.source, env!("CARGO_PKG_VERSION")) {
+            Ok(client) => doctors.push(Doctor::new(client, config)),
+            Err(error) => {
+                complain(&format_args!("error: {}", chain(&error)));
+                return Exit::Failed;
+            }
         }
-    };
-    let doctor = Doctor {
-        client,
-        clock: SystemClock::new(),
-        timeout: loaded.config.pipeline.poll_timeout.to_duration(),
-        config: loaded.config,
-        report: Report::default(),
-        asked: 0,
-        rate: RateHeaders::default(),
-    };
+    }
     service::run(async {
-        let report = doctor.examine().await;
-        print(&report.table());
-        Ok(if report.failed() {
-            Exit::Failed
-        } else {
-            Exit::Fine
-        })
+        let several = doctors.len() > 1;
+        let mut exit = Exit::Fine;
+        for doctor in doctors {
+            if several {
+                print(&format!("\n{}\n", doctor.config.source.name));
+            }
+            let report = doctor.examine().await;
+            print(&report.table());
+            if report.failed() {
+                exit = Exit::Failed;
+            }
+        }
+        Ok(exit)
     })
 }
 
@@ -96,6 +96,18 @@ struct Found {
 }
 
 impl Doctor {
+    fn new(client: Client, config: Config) -> Self {
+        Self {
+            client,
+            clock: SystemClock::new(),
+            timeout: config.pipeline.poll_timeout.to_duration(),
+            config,
+            report: Report::default(),
+            asked: 0,
+            rate: RateHeaders::default(),
+        }
+    }
+
     async fn examine(mut self) -> Report {
         let Some(login) = self.login().await else {
             for check in ["dialect", "agents", "one agent", "queues", "members"] {

@@ -62,6 +62,8 @@ pub enum Lengths {
 pub struct ExportArgs {
     /// The configuration file, from the flag or the environment.
     pub file: Option<PathBuf>,
+    /// Whose, where the configuration lists several organisations.
+    pub org: Option<String>,
     /// What to export.
     pub table: Table,
     /// Which windows; `None`: of the length that the configuration says.
@@ -107,6 +109,7 @@ pub(super) fn args(
     }
     Ok(ExportArgs {
         file: super::file(flags.config_file, environment),
+        org: flags.org,
         table,
         lengths,
         from,
@@ -141,6 +144,13 @@ pub fn run(args: &ExportArgs, environment: &Environment) -> Exit {
             return Exit::Usage;
         }
     };
+    let rows = match of(rows, args.org.as_deref()) {
+        Ok(rows) => rows,
+        Err(error) => {
+            complain(&error);
+            return Exit::Usage;
+        }
+    };
     let args = args.clone();
     service::run(async move {
         let stop = service::stop_signal()?;
@@ -151,6 +161,23 @@ pub fn run(args: &ExportArgs, environment: &Environment) -> Exit {
             source: io::Error::other(error),
         })
     })
+}
+
+/// Where the rows of the organisation that was asked for are.
+fn of(all: Vec<RowsConfig>, org: Option<&str>) -> Result<RowsConfig, UsageError> {
+    let names: Vec<_> = all.iter().map(|rows| rows.pipeline.org.clone()).collect();
+    let names = names.join(", ");
+    let several = all.len() > 1;
+    let mut wanted = all
+        .into_iter()
+        .filter(|rows| org.is_none_or(|org| rows.pipeline.org == org));
+    let text = match (wanted.next(), org) {
+        (Some(rows), Some(_)) => return Ok(rows),
+        (Some(rows), None) if !several => return Ok(rows),
+        (_, None) => format!("error: the configuration lists {names}; say which by --org"),
+        (None, Some(_)) => format!("error: --org is none of the configuration's: {names}"),
+    };
+    Err(UsageError { text })
 }
 
 /// Within a runtime.

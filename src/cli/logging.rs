@@ -11,8 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::SystemClock;
 use crate::config::{LogConfig, LogFormat, LogLevel};
@@ -86,10 +88,14 @@ impl<W: Write, N: Fn() -> Now> LogLayer<W, N> {
         LogHandle(Arc::clone(&self.config))
     }
 
-    fn write(&self, event: &Event<'_>) {
+    /// `org`: the organisation among several that the event is about.
+    fn write(&self, event: &Event<'_>, org: Option<&str>) {
         let metadata = event.metadata();
         let mut line = Line::default();
         event.record(&mut Recorder(&mut line));
+        if let Some(org) = org {
+            line.put(ORG, Value::text(org));
+        }
         let now = (self.now)();
         // A line is whole or not there, so a panic elsewhere leaves nothing half done.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,6 +111,8 @@ impl<W: Write, N: Fn() -> Now> LogLayer<W, N> {
                     metadata.line().unwrap_or_default()
                 ),
             };
+            // What one organisation repeats keeps no other silent.
+            let kind = org.map_or(kind.clone(), |org| format!("{org} {kind}"));
             match state.repeats.admit(&kind, now.mono) {
                 Admission::Suppress => return,
                 Admission::Write { suppressed: count } => suppressed = count,
@@ -125,7 +133,7 @@ impl<W: Write, N: Fn() -> Now> LogLayer<W, N> {
 
 impl<S, W, N> Layer<S> for LogLayer<W, N>
 where
-    S: Subscriber,
+    S: Subscriber + for<'s> LookupSpan<'s>,
     W: Write + Send + 'static,
     N: Fn() -> Now + Send + Sync + 'static,
 {
@@ -143,9 +151,37 @@ where
         Some(filter(self.config.load().level))
     }
 
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.write(event);
+    fn on_new_span(&self, span: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut org = Organisation::default();
+        span.record(&mut org);
+        if let (Some(span), Organisation(Some(_))) = (context.span(id), &org) {
+            span.extensions_mut().insert(org);
+        }
     }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let org = context.event_scope(event).and_then(|mut scope| {
+            scope.find_map(|span| span.extensions().get::<Organisation>()?.0.clone())
+        });
+        self.write(event, org.as_deref());
+    }
+}
+
+/// The field of spans that says which organisation all within is about.
+const ORG: &str = "org";
+
+/// Its value, if a span has it.
+#[derive(Default)]
+struct Organisation(Option<String>);
+
+impl Visit for Organisation {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == ORG {
+            self.0 = Some(value.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

@@ -304,6 +304,7 @@ fn an_export_has_the_documented_defaults_and_limits() {
     let at = |text: &str| UnixMillis::parse(text).unwrap();
     let args = exported("export events --from 2026-05-14 --format csv --output e.csv");
     let expected = ExportArgs {
+        org: None,
         file: None,
         table: Table::Event,
         lengths: None,

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use super::finding::{Finding, Place, Refusal, nearest};
 use super::raw::{Layer, Raw, RawValue};
 use super::settings::{ENVIRONMENT_PREFIX, SETTINGS, Shape};
+use super::sources::suffix;
 use super::yaml::flow_list;
 
 /// The environment, as `main` hands it in.
@@ -41,14 +42,22 @@ pub(crate) fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&
         .filter(|value| !value.is_empty())
 }
 
-/// The settings that the environment gives.
+/// The variable that holds the secret of an organisation among several.
+pub(super) fn secret_variable_of(name: &str) -> String {
+    format!("{SECRET_VARIABLE}_{}", suffix(name))
+}
+
+/// The settings that the environment gives. `listed`: organisations that the file names, which have
+/// variables of their own.
 pub(super) fn from_environment(
     environment: &Environment,
+    listed: &[&str],
     mistakes: &mut Vec<Finding>,
     warnings: &mut Vec<Finding>,
 ) -> Layer {
     let mut layer = Layer::new();
     let mut known = vec![SECRET_VARIABLE.to_owned(), FILE_VARIABLE.to_owned()];
+    known.extend(listed.iter().map(|name| secret_variable_of(name)));
     for setting in SETTINGS {
         let name = setting.variable();
         let place = Place::Environment(name.clone());
@@ -57,7 +66,12 @@ pub(super) fn from_environment(
         known.push(name);
         let Some(text) = given else { continue };
         let value = match setting.shape {
-            Shape::Foreign => RawValue::Foreign,
+            Shape::Sources => {
+                let what = "cannot be given by a variable";
+                let refusal = Refusal::new(what, "list organisations in the file");
+                mistakes.push(Finding::new(place, setting.path, refusal));
+                continue;
+            }
             Shape::List => match items(text) {
                 Ok(items) => RawValue::Many(
                     items
@@ -147,6 +161,7 @@ fn warn_of_strangers<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::Setting;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
         pairs
@@ -157,13 +172,14 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> (Layer, Vec<Finding>, Vec<Finding>) {
         let (mut mistakes, mut warnings) = (Vec::new(), Vec::new());
-        let layer = from_environment(&environment(pairs), &mut mistakes, &mut warnings);
+        let layer = from_environment(&environment(pairs), &[], &mut mistakes, &mut warnings);
         (layer, mistakes, warnings)
     }
 
     #[test]
     fn every_setting_has_its_variable() {
-        for setting in SETTINGS.iter().filter(|s| s.shape != Shape::Secret) {
+        let single = |s: &&Setting| !matches!(s.shape, Shape::Secret | Shape::Sources);
+        for setting in SETTINGS.iter().filter(single) {
             let name = setting.variable();
             let (layer, mistakes, warnings) = read(&[(&name, "x")]);
             assert_eq!(layer[setting.path].place, Place::Environment(name));

@@ -13,6 +13,7 @@ use super::layers::{Environment, FlagValue, from_environment, from_flags, merge}
 use super::otel::beneath;
 use super::raw::{self, Layer};
 use super::resolve::{resolve, resolve_rows};
+use super::sources::names;
 use super::yaml::FILE_BYTES_MAX;
 use super::{Config, RowsConfig};
 
@@ -42,16 +43,18 @@ pub fn load(
 }
 
 /// Where rows are, for whoever only reads them: neither the platform nor its secret is asked for.
+/// One for each organisation, at least one.
 ///
 /// # Errors
 /// All mistakes at once.
 pub fn load_rows(
     file: Option<&Path>,
     environment: &Environment,
-) -> Result<RowsConfig, ConfigError> {
+) -> Result<Vec<RowsConfig>, ConfigError> {
     let (mut mistakes, mut warnings) = (Vec::new(), Vec::new());
     let layer = read(file, &mut mistakes)?;
-    let variables = from_environment(environment, &mut mistakes, &mut warnings);
+    let listed = names(&layer);
+    let variables = from_environment(environment, &listed, &mut mistakes, &mut warnings);
     let layer = merge(layer, variables);
     resolve_rows(&layer, &mut mistakes, &mut warnings).ok_or_else(|| ConfigError::new(mistakes))
 }
@@ -95,13 +98,14 @@ fn combine(
     mut mistakes: Vec<Finding>,
 ) -> Result<Loaded, ConfigError> {
     let mut warnings = Vec::new();
-    let variables = from_environment(environment, &mut mistakes, &mut warnings);
+    let listed = names(&file);
+    let variables = from_environment(environment, &listed, &mut mistakes, &mut warnings);
     let layer = merge(merge(file, variables), from_flags(flags));
     let layer = beneath(layer, environment, &mut warnings);
     match resolve(&layer, environment, &mut mistakes, &mut warnings) {
         Some(resolved) => Ok(Loaded {
             config: resolved.config,
-            effective: Effective::new(layer, resolved.secret_origin, resolved.urls_given),
+            effective: Effective::new(layer, resolved.origins),
             warnings,
         }),
         None => Err(ConfigError::new(mistakes)),

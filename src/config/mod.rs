@@ -12,6 +12,7 @@ mod region; //         where the platform answers
 mod secret; //         where the client secret comes from
 mod pseudonym; //      agents by another name
 mod values; //         text -> numbers, URLs, patterns
+mod reader; //         settings as text -> values, with all that is wrong
 pub mod web_file; //   TLS and users of the server, from a file of their own
 mod otel; //           the standard variables, OTEL_…
 mod otlp; //           where metrics are pushed to
@@ -20,6 +21,7 @@ mod postgres; //       where rows are kept past one machine
 mod remote_write; //   where closed windows are sent to
 mod store; //          what rows are kept in, and how long
 mod queue; //          how events travel, and who does what
+mod sources; //        several organisations
 mod resolve; //        settings -> Config
 mod effective; //      Config -> YAML for people
 mod load; //           all of it in order
@@ -69,6 +71,37 @@ pub struct Config {
     pub web: WebConfig,
     /// The log.
     pub log: LogConfig,
+    /// Organisations beside this one, which share all but what is theirs.
+    pub others: Vec<Organisation>,
+}
+
+/// What an organisation has of its own.
+#[derive(Debug, Clone)]
+pub struct Organisation {
+    /// Where its data come from.
+    pub source: SourceConfig,
+    /// What the pipeline does with them.
+    pub pipeline: PipelineConfig,
+    /// Its data directory.
+    pub path: PathBuf,
+}
+
+impl Config {
+    /// The configuration as each organisation sees it: as if there were no other.
+    pub fn organisations(&self) -> Vec<Self> {
+        let alone = |own: Option<&Organisation>| {
+            let mut config = self.clone();
+            config.others.clear();
+            if let Some(own) = own.cloned() {
+                config.source = own.source;
+                config.pipeline = own.pipeline;
+                config.store.path = own.path;
+            }
+            config
+        };
+        let others = self.others.iter().map(|own| alone(Some(own)));
+        std::iter::once(alone(None)).chain(others).collect()
+    }
 }
 
 /// Where the data come from.

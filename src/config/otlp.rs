@@ -13,7 +13,7 @@ use url::Url;
 use super::finding::{Finding, Place, Refusal, quoted};
 use super::layers::Environment;
 use super::otel::{self, GENERIC_ENDPOINT, SIGNAL_ENDPOINT};
-use super::resolve::Reader;
+use super::reader::Reader;
 use super::{secret, values};
 use crate::model::time::Millis;
 

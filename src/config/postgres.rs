@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use super::finding::{Place, Refusal, quoted};
-use super::resolve::Reader;
+use super::reader::Reader;
 use super::secret::read_file;
 
 /// Key of the file in messages.

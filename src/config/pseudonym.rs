@@ -13,7 +13,7 @@ use secrecy::ExposeSecret as _;
 
 use super::PerAgent;
 use super::finding::Refusal;
-use super::resolve::Reader;
+use super::reader::Reader;
 use super::secret::read_file;
 
 const PATH: &str = "metrics.pseudonym_key_file";

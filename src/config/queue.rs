@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::finding::{Place, Refusal, quoted};
-use super::resolve::Reader;
+use super::reader::Reader;
 use super::secret::read_file;
 use super::settings::setting;
 

@@ -16,6 +16,9 @@ use super::yaml::{Node, parse_yaml};
 /// What the effective configuration prints for a secret; read back as "not given here".
 pub(super) const REDACTED: &str = "<redacted>";
 
+/// The section that describes one organisation.
+const SOURCE: &str = "source";
+
 /// A value as text, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Raw {
@@ -32,8 +35,8 @@ pub(super) enum RawValue {
     One(String),
     /// A list, each item with its place.
     Many(Vec<(String, Place)>),
-    /// Something that is there and that this version does not look into.
-    Foreign,
+    /// Organisations, each with its own settings of the section `source`, and its place.
+    Sources(Vec<(Layer, Place)>),
 }
 
 /// Settings by path, as one source gives them.
@@ -146,11 +149,9 @@ impl Reader<'_> {
         let place = self.place(node.referenced);
         let value = match setting.shape {
             Shape::Secret => return self.refuse_inline_secret(setting, node),
-            Shape::Foreign => match &node.value {
-                Node::List(items) if items.is_empty() => return,
-                Node::Map(entries) if entries.is_empty() => return,
-                Node::Text(text) if text.is_empty() => return,
-                _ => Some(RawValue::Foreign),
+            Shape::Sources => match self.sources(setting, node) {
+                Some(items) if items.is_empty() => return,
+                items => items.map(RawValue::Sources),
             },
             Shape::Plain | Shape::Text => self.scalar(node).map(RawValue::One),
             Shape::List => self.list(setting, node),
@@ -159,7 +160,7 @@ impl Reader<'_> {
             Some(value) => {
                 self.layer.insert(setting.path, Raw { value, place });
             }
-            None if setting.shape == Shape::List => {}
+            None if matches!(setting.shape, Shape::List | Shape::Sources) => {}
             None => {
                 let refusal = Refusal::new(
                     "must be a single value",
@@ -200,6 +201,29 @@ impl Reader<'_> {
             }
         }
         Some(RawValue::Many(texts))
+    }
+
+    /// The organisations of a list, each read as the section `source` is.
+    fn sources(&mut self, setting: &Setting, node: &Spanned<Node>) -> Option<Vec<(Layer, Place)>> {
+        let hint = "write a list of mappings with the keys of source: - { name: …, client_id: … }";
+        let Node::List(items) = &node.value else {
+            let refusal = Refusal::new("must be a list of organisations", hint);
+            self.refuse(node.referenced, setting.path, refusal);
+            return None;
+        };
+        let mut sources = Vec::with_capacity(items.len());
+        for item in items {
+            let Node::Map(entries) = &item.value else {
+                let refusal = Refusal::new("every organisation must be a mapping", hint);
+                self.refuse(item.referenced, setting.path, refusal);
+                continue;
+            };
+            let around = std::mem::take(&mut self.layer);
+            self.section(SOURCE, entries);
+            let own = std::mem::replace(&mut self.layer, around);
+            sources.push((own, self.place(item.referenced)));
+        }
+        Some(sources)
     }
 
     /// The text of a single value, letter for letter.

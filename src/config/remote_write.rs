@@ -7,7 +7,7 @@ use url::Url;
 
 use super::finding::Refusal;
 use super::otlp::headers_of_file;
-use super::resolve::Reader;
+use super::reader::Reader;
 use super::values;
 use crate::model::time::Millis;
 

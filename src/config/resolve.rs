@@ -3,35 +3,40 @@
 //! Every mistake is noted and the default put in its place, so that the rest is judged too; a
 //! configuration with mistakes never leaves this file.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use regex::Regex;
 use secrecy::SecretString;
 use url::Url;
 
 use crate::model::time::Millis;
 use crate::model::window::WindowSpec;
 
-use super::finding::{Finding, Place, Refusal, nearest, quoted};
+use super::finding::{Finding, Refusal};
 use super::layers::Environment;
-use super::raw::{Layer, RawValue};
-use super::settings::{SETTINGS, Support, setting};
+use super::raw::Layer;
+use super::reader::{Reader, default_of};
+use super::sources::{self, Part};
 use super::{
-    Config, Dialect, LogConfig, LogFormat, LogLevel, PipelineConfig, Role, RowsConfig,
-    SourceConfig, duration, otlp, pseudonym, queue, region, secret, store, values, web,
+    Config, Dialect, LogConfig, LogFormat, LogLevel, Organisation, PipelineConfig, Role,
+    RowsConfig, SourceConfig, otlp, pseudonym, queue, region, secret, store, values, web,
 };
-
-/// Most items of a list: every queue name is matched against every pattern.
-const ITEMS_MAX: usize = 100;
 
 /// Fewest requests a minute that keep one snapshot each fifteen seconds.
 const REQUESTS_PER_MINUTE_MIN: u32 = 4;
 
-/// The configuration, and where the secret came from.
+/// The configuration, and where it came from.
 pub(super) struct Resolved {
     pub(super) config: Config,
-    pub(super) secret_origin: String,
+    /// Of each organisation.
+    pub(super) origins: Vec<Origin>,
+}
+
+/// Where what cannot be read off an organisation's settings came from.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    /// Of the secret, in words.
+    pub(super) secret: String,
+    /// The URLs were given themselves, rather than by region.
     pub(super) urls_given: bool,
 }
 
@@ -42,12 +47,16 @@ pub(super) fn resolve(
     mistakes: &mut Vec<Finding>,
     warnings: &mut Vec<Finding>,
 ) -> Option<Resolved> {
-    let mut reader = Reader::new(layer, mistakes, warnings);
+    let parts = sources::parts(layer, mistakes);
+    let (first, others) = parts.split_first().expect("there is always one");
+    let mut reader = Reader::new(first, mistakes, warnings);
     let (queue, role) = queue::queue(&mut reader);
-    let (source, secret_origin, urls_given) = source(&mut reader, environment, role);
+    let (source, origin) = source(&mut reader, environment, role);
     let pipeline = pipeline(&mut reader, &source.name);
-    let store = store::store(&mut reader, &pipeline);
-    let config = Config {
+    let mut store = store::store(&mut reader, &pipeline);
+    let root = store.path.clone();
+    store.path = directory(first, &root, &source.name);
+    let mut config = Config {
         source,
         store,
         pipeline,
@@ -57,19 +66,60 @@ pub(super) fn resolve(
         otlp: otlp::otlp(&mut reader, environment),
         web: web::web(&mut reader),
         log: log(&mut reader),
+        others: Vec::new(),
     };
-    mistakes.is_empty().then_some(Resolved {
-        config,
-        secret_origin,
-        urls_given,
-    })
+    let mut origins = vec![origin];
+    for part in others {
+        let found = once_more(part, mistakes, warnings, |reader| {
+            let (source, origin) = self::source(reader, environment, role);
+            let pipeline = self::pipeline(reader, &source.name);
+            let path = directory(part, &root, &source.name);
+            let own = Organisation {
+                source,
+                pipeline,
+                path,
+            };
+            (own, origin)
+        });
+        config.others.push(found.0);
+        origins.push(found.1);
+    }
+    mistakes.is_empty().then_some(Resolved { config, origins })
+}
+
+/// Where an organisation keeps its files: one of a list has a directory of its own.
+fn directory(part: &Part, root: &Path, name: &str) -> PathBuf {
+    match part.listed {
+        Some(_) => root.join(name),
+        None => root.to_owned(),
+    }
+}
+
+/// Reads settings of which some were read before; what was said of those is not said again.
+fn once_more<R>(
+    part: &Part,
+    mistakes: &mut Vec<Finding>,
+    warnings: &mut Vec<Finding>,
+    read: impl FnOnce(&mut Reader<'_>) -> R,
+) -> R {
+    let (mut again, mut warned) = (Vec::new(), Vec::new());
+    let found = read(&mut Reader::new(part, &mut again, &mut warned));
+    for (said, all) in [(again, mistakes), (warned, warnings)] {
+        for finding in said {
+            if !all.contains(&finding) {
+                all.push(finding);
+            }
+        }
+    }
+    found
 }
 
 fn source(
     reader: &mut Reader<'_>,
     environment: &Environment,
     role: Role,
-) -> (SourceConfig, String, bool) {
+) -> (SourceConfig, Origin) {
+    let name = reader.value("source.name", values::name);
     let (api_url, login_url, urls_given) = urls(reader);
     let file = match reader.given("source.client_secret_file") {
         "" => None,
@@ -77,14 +127,16 @@ fn source(
     };
     // Who asks the platform for nothing need not be able to.
     let asks = role.polls();
-    let found = asks.then(|| secret::find(environment, file, reader.mistakes, reader.warnings));
-    let found = found.flatten();
+    let listed = reader.listed.map(|place| (name.as_str(), place));
+    let found = asks
+        .then(|| secret::find(environment, file, listed, reader.mistakes, reader.warnings))
+        .flatten();
     let (client_secret, origin, client_secret_file) = match found {
         Some(found) => (found.secret, found.origin, found.file),
         None => (SecretString::from(""), String::new(), None),
     };
     let source = SourceConfig {
-        name: reader.value("source.name", values::name),
+        name,
         api_url,
         login_url,
         client_id: if asks {
@@ -95,7 +147,11 @@ fn source(
         client_secret,
         client_secret_file,
     };
-    (source, origin, urls_given)
+    let origin = Origin {
+        secret: origin,
+        urls_given,
+    };
+    (source, origin)
 }
 
 /// The two base URLs, and whether they were given themselves rather than by region.
@@ -211,20 +267,26 @@ fn window(reader: &mut Reader<'_>) -> WindowSpec {
     }
 }
 
-/// Resolves only what tells where rows are. `None` if and only if `mistakes` is not empty.
+/// Resolves only what tells where each organisation's rows are. `None` if and only if `mistakes` is not empty.
 pub(super) fn resolve_rows(
     layer: &Layer,
     mistakes: &mut Vec<Finding>,
     warnings: &mut Vec<Finding>,
-) -> Option<RowsConfig> {
-    let mut reader = Reader::new(layer, mistakes, warnings);
-    let org = reader.value("source.name", values::name);
-    let rows = RowsConfig {
-        pipeline: pipeline(&mut reader, &org),
-        kind: store::kind(&mut reader),
-        path: PathBuf::from(reader.value("store.path", values::path)),
-    };
-    mistakes.is_empty().then_some(rows)
+) -> Option<Vec<RowsConfig>> {
+    let parts = sources::parts(layer, mistakes);
+    let mut all = Vec::with_capacity(parts.len());
+    for part in &parts {
+        all.push(once_more(part, mistakes, warnings, |reader| {
+            let org = reader.value("source.name", values::name);
+            let root = PathBuf::from(reader.value("store.path", values::path));
+            RowsConfig {
+                pipeline: pipeline(reader, &org),
+                kind: store::kind(reader),
+                path: directory(part, &root, &org),
+            }
+        }));
+    }
+    mistakes.is_empty().then_some(all)
 }
 
 fn log(reader: &mut Reader<'_>) -> LogConfig {
@@ -240,243 +302,4 @@ fn log(reader: &mut Reader<'_>) -> LogConfig {
             _ => LogFormat::Logfmt,
         },
     }
-}
-
-/// Reads settings and collects what is wrong with them.
-pub(super) struct Reader<'a> {
-    layer: &'a Layer,
-    pub(super) mistakes: &'a mut Vec<Finding>,
-    pub(super) warnings: &'a mut Vec<Finding>,
-    /// Settings with a mistake: rules between settings keep silent about them.
-    bad: BTreeSet<&'static str>,
-}
-
-impl<'a> Reader<'a> {
-    /// What this version does not support is refused already.
-    fn new(
-        layer: &'a Layer,
-        mistakes: &'a mut Vec<Finding>,
-        warnings: &'a mut Vec<Finding>,
-    ) -> Self {
-        let mut reader = Self {
-            layer,
-            mistakes,
-            warnings,
-            bad: BTreeSet::new(),
-        };
-        reader.refuse_unsupported();
-        reader
-    }
-
-    pub(super) fn refuse(&mut self, place: Place, key: &'static str, refusal: Refusal) {
-        self.bad.insert(key);
-        self.mistakes.push(Finding::new(place, key, refusal));
-    }
-
-    /// A mistake in something that is no setting.
-    pub(super) fn refuse_place(&mut self, place: Place, refusal: Refusal) {
-        self.mistakes.push(Finding::new(place, "", refusal));
-    }
-
-    pub(super) fn warn(&mut self, key: &'static str, place: Place, refusal: Refusal) {
-        self.warnings.push(Finding::new(place, key, refusal));
-    }
-
-    pub(super) fn refuse_key(&mut self, key: &'static str, refusal: Refusal) {
-        self.refuse(self.place(key), key, refusal);
-    }
-
-    pub(super) fn any_bad(&self, keys: &[&str]) -> bool {
-        keys.iter().any(|key| self.bad.contains(key))
-    }
-
-    pub(super) fn place(&self, path: &str) -> Place {
-        self.layer
-            .get(path)
-            .map_or(Place::Default, |raw| raw.place.clone())
-    }
-
-    /// The text of a single value.
-    pub(super) fn given(&self, path: &'static str) -> &'a str {
-        match self.layer.get(path).map(|raw| &raw.value) {
-            Some(RawValue::One(text)) => text,
-            _ => default_text(path),
-        }
-    }
-
-    pub(super) fn value<T>(
-        &mut self,
-        path: &'static str,
-        parse: impl Fn(&str) -> Result<T, Refusal>,
-    ) -> T {
-        match parse(self.given(path)) {
-            Ok(value) => value,
-            Err(refusal) => {
-                self.refuse_key(path, refusal);
-                default_of(path, parse)
-            }
-        }
-    }
-
-    /// A setting that has no valid default.
-    fn required(
-        &mut self,
-        path: &'static str,
-        parse: impl Fn(&str) -> Result<String, Refusal>,
-    ) -> String {
-        parse(self.given(path)).unwrap_or_else(|refusal| {
-            self.refuse_key(path, refusal);
-            String::new()
-        })
-    }
-
-    pub(super) fn duration(&mut self, path: &'static str) -> Millis {
-        self.value(path, values::duration_above_zero)
-    }
-
-    pub(super) fn count(&mut self, path: &'static str, least: u32, most: u32) -> u32 {
-        self.value(path, |text| values::count(text, least..=most))
-    }
-
-    fn url(&mut self, path: &'static str) -> Option<Url> {
-        let text = self.given(path);
-        if text.is_empty() {
-            return None;
-        }
-        match values::base_url(text) {
-            Ok(url) => {
-                if url.scheme() == "http" && !values::is_loopback(&url) {
-                    let what = "sends tokens and states of people in clear text";
-                    self.warn(path, self.place(path), Refusal::new(what, "use https"));
-                }
-                Some(url)
-            }
-            Err(refusal) => {
-                self.refuse_key(path, refusal);
-                None
-            }
-        }
-    }
-
-    /// A word that `refuse_unsupported` has let pass.
-    pub(super) fn word(&self, path: &'static str) -> &'a str {
-        if self.any_bad(&[path]) {
-            default_text(path)
-        } else {
-            self.given(path)
-        }
-    }
-
-    pub(super) fn items(&mut self, path: &'static str) -> Vec<(String, Place)> {
-        let items = match self.layer.get(path).map(|raw| &raw.value) {
-            Some(RawValue::Many(items)) => items.clone(),
-            _ => {
-                let setting = setting(path).expect("settings are read by paths of the table");
-                let items = setting.default.iter();
-                items
-                    .map(|item| ((*item).to_owned(), Place::Default))
-                    .collect()
-            }
-        };
-        if items.len() > ITEMS_MAX {
-            let what = format!("has {} items", items.len());
-            let refusal = Refusal::new(what, format!("give at most {ITEMS_MAX}"));
-            self.refuse_key(path, refusal);
-            return Vec::new();
-        }
-        items
-    }
-
-    fn patterns(&mut self, path: &'static str) -> Vec<Regex> {
-        let mut patterns = Vec::new();
-        for (text, place) in self.items(path) {
-            match values::pattern(&text) {
-                Ok(pattern) => patterns.push(pattern),
-                Err(refusal) => self.refuse(place, path, refusal),
-            }
-        }
-        patterns
-    }
-
-    /// A rule between two durations, told where `key` or else `other` was set.
-    fn owe(
-        &mut self,
-        key: &'static str,
-        other: &'static str,
-        owes: &str,
-        holds: impl Fn(Millis, Millis) -> bool,
-    ) {
-        if self.any_bad(&[key, other]) {
-            return;
-        }
-        let read = |text: &str| values::duration_above_zero(text);
-        let (Ok(left), Ok(right)) = (read(self.given(key)), read(self.given(other))) else {
-            return;
-        };
-        if holds(left, right) {
-            return;
-        }
-        let set = if self.layer.contains_key(key) {
-            key
-        } else {
-            other
-        };
-        let what = format!(
-            "({}) {owes} {other} ({})",
-            duration::text(left),
-            duration::text(right)
-        );
-        let place = self.place(set);
-        self.refuse(place, key, Refusal::new(what, "change one of the two"));
-    }
-
-    /// Words that are not words of the setting, and values that only a later version acts on.
-    fn refuse_unsupported(&mut self) {
-        let layer = self.layer;
-        for setting in SETTINGS {
-            let Some(raw) = layer.get(setting.path) else {
-                continue;
-            };
-            let refusal = match (setting.support, &raw.value) {
-                (Support::Planned, RawValue::One(text)) if text.is_empty() => None,
-                (Support::Planned, _) => Some(Refusal::new(
-                    "is not supported by this version",
-                    "remove it",
-                )),
-                (Support::Words { supported, planned }, RawValue::One(word)) => {
-                    word_refusal(word, supported, planned)
-                }
-                _ => None,
-            };
-            if let Some(refusal) = refusal {
-                self.refuse(raw.place.clone(), setting.path, refusal);
-            }
-        }
-    }
-}
-
-fn word_refusal(word: &str, supported: &[&str], planned: &[&str]) -> Option<Refusal> {
-    if supported.contains(&word) {
-        return None;
-    }
-    let choice = supported.join(", ");
-    if planned.contains(&word) {
-        let what = "is not supported by this version";
-        return Some(Refusal::value(word, what, &format!("supported: {choice}")));
-    }
-    let known = supported.iter().chain(planned).copied();
-    let meant = nearest(word, known)
-        .map(|near| format!("did you mean {}? ", quoted(near)))
-        .unwrap_or_default();
-    let hint = format!("{meant}supported: {choice}");
-    Some(Refusal::value(word, "is not one of the values", &hint))
-}
-
-fn default_of<T>(path: &'static str, parse: impl Fn(&str) -> Result<T, Refusal>) -> T {
-    parse(default_text(path)).unwrap_or_else(|_| panic!("the default of {path} is valid"))
-}
-
-fn default_text(path: &str) -> &'static str {
-    let setting = setting(path).expect("settings are read by paths of the table");
-    setting.default.first().copied().unwrap_or_default()
 }

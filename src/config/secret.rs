@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::finding::{Finding, Place, Refusal, quoted};
-use super::layers::{Environment, SECRET_VARIABLE, variable};
+use super::layers::{Environment, SECRET_VARIABLE, secret_variable_of, variable};
 use super::settings::setting;
 
 /// Key of the secret in messages.
@@ -37,19 +37,25 @@ pub(super) struct Found {
     pub(super) file: Option<PathBuf>,
 }
 
-/// Looks for the secret. `file`: `source.client_secret_file` and where that was given.
+/// Looks for the secret. `file`: `source.client_secret_file` and where that was given. `listed`: the
+/// organisation among several whose secret it is, and where it stands.
 pub(super) fn find(
     environment: &Environment,
     file: Option<(&str, Place)>,
+    listed: Option<(&str, &Place)>,
     mistakes: &mut Vec<Finding>,
     warnings: &mut Vec<Finding>,
 ) -> Option<Found> {
     let mut sources: Vec<Source> = Vec::new();
+    let credential = match listed {
+        Some((name, _)) => format!("{CREDENTIAL}_{name}"),
+        None => CREDENTIAL.to_owned(),
+    };
     if let Some(directory) = variable(environment, "CREDENTIALS_DIRECTORY") {
-        let path = Path::new(directory).join(CREDENTIAL);
+        let path = Path::new(directory).join(&credential);
         if path.exists() {
             sources.push(Source {
-                name: "$CREDENTIALS_DIRECTORY/client_secret".to_owned(),
+                name: format!("$CREDENTIALS_DIRECTORY/{credential}"),
                 place: Place::Environment("CREDENTIALS_DIRECTORY".to_owned()),
                 kept: Kept::InFile(path.display().to_string()),
             });
@@ -63,7 +69,15 @@ pub(super) fn find(
         });
     }
     let by_rule = setting(KEY).expect("the secret is in the table").variable();
-    for name in [SECRET_VARIABLE.to_owned(), by_rule] {
+    let variables = match listed {
+        Some((name, _)) => vec![secret_variable_of(name)],
+        None => vec![SECRET_VARIABLE.to_owned(), by_rule],
+    };
+    let hint = format!(
+        "name a file in source.client_secret_file, or set {}",
+        variables[0]
+    );
+    for name in variables {
         if let Some(value) = variable(environment, &name) {
             sources.push(Source {
                 place: Place::Environment(name.clone()),
@@ -74,11 +88,9 @@ pub(super) fn find(
     }
     let mut sources = sources.into_iter();
     let Some(first) = sources.next() else {
-        let refusal = Refusal::new(
-            "the client secret is missing",
-            "name a file in source.client_secret_file, or set GENESYSCLOUD_CLIENT_SECRET",
-        );
-        mistakes.push(Finding::new(Place::Default, KEY, refusal));
+        let refusal = Refusal::new("the client secret is missing", hint);
+        let place = listed.map_or(Place::Default, |(_, place)| place.clone());
+        mistakes.push(Finding::new(place, KEY, refusal));
         return None;
     };
     for ignored in sources {
@@ -224,7 +236,7 @@ mod tests {
         let (mut mistakes, mut warnings) = (Vec::new(), Vec::new());
         let path = file.map(|path| path.display().to_string());
         let file = path.as_deref().map(|path| (path, Place::Default));
-        let found = find(&environment, file, &mut mistakes, &mut warnings)
+        let found = find(&environment, file, None, &mut mistakes, &mut warnings)
             .map(|found| (found.secret.expose_secret().to_owned(), found.origin));
         let words = |list: Vec<Finding>| list.iter().map(ToString::to_string).collect();
         (found, words(mistakes), words(warnings))

@@ -17,8 +17,8 @@ pub enum Shape {
     List,
     /// Must not stand in the file.
     Secret,
-    /// A structure that this version only knows by name.
-    Foreign,
+    /// A list of mappings, each with the keys of the section `source`.
+    Sources,
 }
 
 /// Which values this version acts on.
@@ -33,8 +33,6 @@ pub enum Support {
         /// Words known by name only.
         planned: &'static [&'static str],
     },
-    /// None yet: only the empty value is accepted.
-    Planned,
 }
 
 /// A row of the table.
@@ -121,7 +119,7 @@ pub const SETTINGS: &[Setting] = &[
     row("source.client_secret", Shape::Secret, Support::Full, &[""]),
     text("source.client_secret_file", &[""]),
     words("source.notifications", &["auto", "off"], &[], &["auto"]),
-    row("sources", Shape::Foreign, Support::Planned, &[]),
+    row("sources", Shape::Sources, Support::Full, &[]),
     plain("poll.interval", &["15s"]).live(),
     plain("poll.timeout", &["10s"]).live(),
     plain("snapshot.min_coverage", &["0.90"]).live(),
@@ -237,7 +235,7 @@ mod tests {
     fn defaults_are_supported_and_single_but_for_lists() {
         for setting in SETTINGS {
             match setting.shape {
-                Shape::List | Shape::Foreign => {}
+                Shape::List | Shape::Sources => {}
                 _ => assert_eq!(setting.default.len(), 1, "{}", setting.path),
             }
             if let Support::Words { supported, planned } = setting.support {

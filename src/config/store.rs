@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::finding::Refusal;
-use super::resolve::Reader;
+use super::reader::Reader;
 use super::{PipelineConfig, StoreConfig, StoreKind, duration, postgres, remote_write, values};
 
 /// `store.kind`, and what it needs.

@@ -98,7 +98,7 @@ fn the_example_has_every_key_and_its_default() {
             // Named in a comment: it must not be given.
             Shape::Secret => assert!(text.contains("client_secret is refused")),
             // The empty structure is read as nothing.
-            Shape::Foreign => assert!(text.contains(&format!("{key}: ")), "{key}"),
+            Shape::Sources => assert!(text.contains(&format!("{key}: ")), "{key}"),
             _ => assert!(given.contains(setting.path), "{} is missing", setting.path),
         }
         let value = layer.get(setting.path).map(|raw| raw.value.clone());
@@ -109,7 +109,7 @@ fn the_example_has_every_key_and_its_default() {
                 let texts: Vec<&str> = items.iter().map(|(text, _)| text.as_str()).collect();
                 assert_eq!(texts, setting.default);
             }
-            Some(raw::RawValue::Foreign) | None => {}
+            Some(raw::RawValue::Sources(_)) | None => {}
         }
     }
 }
@@ -418,6 +418,9 @@ fn who_only_reads_rows_needs_no_platform_and_is_told_every_mistake() {
         load_rows(Some(&path), &Environment::new())
     };
     let found = rows("source: { name: acme }\nwindow: { length: 1m, slide: 1m }\n").unwrap();
+    let [found] = &found[..] else {
+        panic!("{found:?}");
+    };
     assert_eq!(found.pipeline.org, "acme");
     assert_eq!(found.pipeline.window.length, Millis(60_000));
     assert_eq!(found.path, PathBuf::from("./data"));
@@ -427,5 +430,5 @@ fn who_only_reads_rows_needs_no_platform_and_is_told_every_mistake() {
     assert_eq!(keys, ["store.url_file", "pol"]);
     let variables = [("GENESYSCLOUD_STORE_PATH".to_owned(), "/rows".to_owned())];
     let found = load_rows(None, &variables.into()).unwrap();
-    assert_eq!(found.path, PathBuf::from("/rows"));
+    assert_eq!(found[0].path, PathBuf::from("/rows"));
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::finding::Refusal;
-use super::resolve::Reader;
+use super::reader::Reader;
 use super::{WebConfig, values, web_file};
 
 /// Where and how results are served.

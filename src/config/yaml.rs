@@ -10,7 +10,7 @@ use serde_saphyr::{Location, Spanned};
 /// Largest file read. The full example has a few kilobytes; a megabyte is somebody's mistake.
 pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// Deepest nesting: section, key, list, item are four; foreign structures may have a few more.
+/// Deepest nesting: section, key, list, item are four; a list of organisations has one more.
 /// It also bounds the recursion of the reader.
 const DEPTH_MAX: usize = 16;
 

@@ -6,20 +6,17 @@ use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::records::{QueueRecord, Spellings};
+use super::served::{Chosen, Served};
 use super::state::Duty;
-use super::state::Pulse;
-use crate::catalog::StoreOperation;
 use crate::model::ids::UserId;
 use crate::model::record::NormalisedRecord;
 use crate::model::state::RoutingState;
 use crate::model::time::{Millis, Monotonic, UnixMillis};
-use crate::model::view::{SnapshotOutcome, UnknownCause, View};
-use crate::model::window::WindowRow;
-use crate::store::{ReadError, WindowQuery, WindowReader};
-use crate::telemetry::Telemetry;
+use crate::model::view::{AgentView, SnapshotOutcome, UnknownCause, View};
+use crate::store::WindowQuery;
 
 /// Rows a page unless asked otherwise.
 const ROWS_DEFAULT: usize = 1_000;
@@ -103,7 +100,7 @@ impl ApiError {
         )
     }
 
-    fn bad_parameter(message: impl Into<String>) -> Self {
+    pub(super) fn bad_parameter(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_parameter", message)
     }
 
@@ -117,20 +114,37 @@ pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("our own types have only text keys")
 }
 
-/// Whether the pipeline lives.
-pub(super) fn healthy(pulse: &Pulse, now: Monotonic) -> Result<&'static str, String> {
-    match pulse.silence(now) {
-        None => Ok("healthy"),
-        Some(silence) => Err(format!(
-            "the pipeline has not moved for {} s",
-            silence.0 / 1_000
-        )),
+/// Whether every pipeline lives.
+pub(super) fn healthy(all: Chosen<'_>, now: Monotonic) -> Result<&'static str, String> {
+    all.each().try_fold("healthy", |fine, (org, served)| {
+        let Some(silence) = served.pulse.silence(now) else {
+            return Ok(fine);
+        };
+        let seconds = silence.0 / 1_000;
+        let why = format!("the pipeline has not moved for {seconds} s");
+        Err(about(org, why))
+    })
+}
+
+/// A sentence about one organisation, which says which one if there are several.
+fn about(org: Option<&str>, text: String) -> String {
+    match org {
+        Some(org) => format!("{org}: {text}"),
+        None => text,
     }
+}
+
+/// Whether the instance does for every organisation what it is there for.
+pub(super) fn ready(all: Chosen<'_>) -> Result<&'static str, String> {
+    all.each().try_fold("ready", |_, (org, served)| {
+        let (view, duty) = (served.pages.view(), served.pulse.duty());
+        ready_for(&view, duty).map_err(|why| about(org, why))
+    })
 }
 
 /// Whether the instance does what it is there for: of one that polls, whether a snapshot was
 /// accepted since start.
-pub(super) fn ready(view: &View, duty: Duty) -> Result<&'static str, String> {
+pub(super) fn ready_for(view: &View, duty: Duty) -> Result<&'static str, String> {
     match duty {
         Duty::Polls => {}
         Duty::StandsBy => return Err("standing by: another instance polls".to_owned()),
@@ -180,6 +194,8 @@ fn parameters<const N: usize>(
 /// Which agents to list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct AgentQuery {
+    /// An organisation's name.
+    pub(super) org: Option<String>,
     /// A queue's name or id.
     queue: Option<String>,
     state: Option<RoutingState>,
@@ -187,10 +203,34 @@ pub(super) struct AgentQuery {
 
 impl AgentQuery {
     pub(super) fn parse(query: &str) -> Result<Self, ApiError> {
-        let [queue, state] = parameters(query, ["queue", "state"])?;
+        let [queue, state, org] = parameters(query, ["queue", "state", "org"])?;
         let state = state.map(|text| parse_state(&text)).transpose()?;
-        Ok(Self { queue, state })
+        Ok(Self { org, queue, state })
     }
+
+    fn takes(&self, agent: &AgentView) -> bool {
+        let in_queue = |queue: &str| {
+            agent.queue_names.iter().any(|name| &**name == queue)
+                || agent.queues.iter().any(|id| id.as_str() == queue)
+        };
+        self.state.is_none_or(|state| agent.state == state)
+            && self.queue.as_deref().is_none_or(in_queue)
+    }
+}
+
+/// The only parameter of a query: which organisation.
+pub(super) fn org(query: &str) -> Result<Option<String>, ApiError> {
+    let [org] = parameters(query, ["org"])?;
+    Ok(org)
+}
+
+/// A record, and whose it is if there are several organisations.
+#[derive(Serialize)]
+struct Of<'a, T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org: Option<&'a str>,
+    #[serde(flatten)]
+    record: T,
 }
 
 fn parse_state(text: &str) -> Result<RoutingState, ApiError> {
@@ -203,47 +243,64 @@ fn parse_state(text: &str) -> Result<RoutingState, ApiError> {
         })
 }
 
-/// `{"agents":[…]}`, ordered by id.
-pub(super) fn agents(view: &View, query: &AgentQuery) -> Vec<u8> {
+/// `{"agents":[…]}`, by organisation ordered by id.
+pub(super) fn agents(of: Chosen<'_>, query: &AgentQuery) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Agents {
-        agents: Vec<NormalisedRecord>,
+    struct Agents<'a> {
+        agents: Vec<Of<'a, NormalisedRecord>>,
     }
     let spellings = Spellings::new();
-    let agents = view
-        .agents
-        .iter()
-        .filter(|agent| query.state.is_none_or(|state| agent.state == state))
-        .filter(|agent| {
-            query.queue.as_deref().is_none_or(|queue| {
-                agent.queue_names.iter().any(|name| &**name == queue)
-                    || agent.queues.iter().any(|id| id.as_str() == queue)
-            })
-        })
-        .map(|agent| spellings.record(agent))
-        .collect();
+    let mut agents = Vec::new();
+    for (org, served) in of.each() {
+        let view = served.pages.view();
+        let wanted = view.agents.iter().filter(|agent| query.takes(agent));
+        agents.extend(wanted.map(|agent| Of {
+            org,
+            record: spellings.record(agent),
+        }));
+    }
     encode(&Agents { agents })
 }
 
 /// One agent's record.
-pub(super) fn agent(view: &View, id: &str) -> Result<Vec<u8>, ApiError> {
-    let found = view
-        .agents
-        .binary_search_by(|agent| agent.user_id.as_str().cmp(id))
-        .map_err(|_| ApiError::not_found("no active agent has this id"))?;
-    Ok(encode(&Spellings::new().record(&view.agents[found])))
+pub(super) fn agent(all: Chosen<'_>, id: &str) -> Result<Vec<u8>, ApiError> {
+    let found = all.each().find_map(|(org, served)| {
+        let view = served.pages.view();
+        let at = view
+            .agents
+            .binary_search_by(|agent| agent.user_id.as_str().cmp(id))
+            .ok()?;
+        let record = Spellings::new().record(&view.agents[at]);
+        Some(encode(&Of { org, record }))
+    });
+    found.ok_or_else(|| ApiError::not_found("no active agent has this id"))
 }
 
-/// `{"queues":[…]}`, ordered by id.
-pub(super) fn queues(view: &View) -> Vec<u8> {
-    let queues: Vec<QueueRecord<'_>> = view.queues.iter().map(QueueRecord::from).collect();
+/// `{"queues":[…]}`, by organisation ordered by id.
+pub(super) fn queues(of: Chosen<'_>) -> Vec<u8> {
+    let views: Vec<_> = of
+        .each()
+        .map(|(org, served)| (org, served.pages.view()))
+        .collect();
+    let queues: Vec<_> = views
+        .iter()
+        .flat_map(|(org, view)| {
+            view.queues.iter().map(move |queue| Of {
+                org: *org,
+                record: QueueRecord::from(queue),
+            })
+        })
+        .collect();
     encode(&json!({ "queues": queues }))
 }
 
-/// Which rows to read; the last hour unless it says otherwise.
-pub(super) fn window_query(query: &str, now: UnixMillis) -> Result<WindowQuery, ApiError> {
-    let [from, to, user, cursor, limit] =
-        parameters(query, ["from", "to", "userId", "cursor", "limit"])?;
+/// Whose rows to read and which; of the last hour unless it says otherwise.
+pub(super) fn window_query(
+    query: &str,
+    now: UnixMillis,
+) -> Result<(Option<String>, WindowQuery), ApiError> {
+    let known = ["from", "to", "userId", "cursor", "limit", "org"];
+    let [from, to, user, cursor, limit, org] = parameters(query, known)?;
     let to = instant("to", to)?.unwrap_or(now);
     let from = instant("from", from)?.unwrap_or(UnixMillis((to - SPAN_DEFAULT).0.max(0)));
     if from >= to {
@@ -261,13 +318,14 @@ pub(super) fn window_query(query: &str, now: UnixMillis) -> Result<WindowQuery, 
                 ApiError::bad_parameter(format!("limit is not a number from 1 to {ROWS_MAX}"))
             })?,
     };
-    Ok(WindowQuery {
+    let query = WindowQuery {
         from,
         to,
         user: user.map(|id| UserId::new(&id)),
         cursor,
         limit,
-    })
+    };
+    Ok((org, query))
 }
 
 fn instant(name: &str, text: Option<String>) -> Result<Option<UnixMillis>, ApiError> {
@@ -281,35 +339,21 @@ fn instant(name: &str, text: Option<String>) -> Result<Option<UnixMillis>, ApiEr
         })
 }
 
-/// `{"windows":[…],"nextCursor":…}`. Blocks.
-pub(super) fn windows(
-    reader: &dyn WindowReader,
-    telemetry: &Telemetry,
-    query: &WindowQuery,
-) -> Result<Vec<u8>, ApiError> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Windows {
-        windows: Vec<WindowRow>,
-        next_cursor: Option<String>,
+/// Pipeline health; of several organisations by name.
+pub(super) fn status(of: Chosen<'_>) -> Value {
+    if let Some(served) = of.only() {
+        return status_of(served, &served.pages.view());
     }
-    let page = reader.windows(query).map_err(|error| match error {
-        ReadError::Cursor => ApiError::bad_parameter(format!("cursor: {error}")),
-        ReadError::Elsewhere => ApiError::not_found(&error.to_string()),
-        ReadError::Store(cause) => {
-            telemetry.store_error(StoreOperation::Query);
-            tracing::warn!(%cause, "cannot read windows from the store");
-            ApiError::unavailable("store_unavailable", "the store does not answer; try again")
-        }
-    })?;
-    Ok(encode(&Windows {
-        windows: page.rows,
-        next_cursor: page.next,
-    }))
+    let each = of.each().map(|(_, served)| {
+        let status = status_of(served, &served.pages.view());
+        (served.name.to_string(), status)
+    });
+    json!({ "ready": ready(of).is_ok(), "organisations": each.collect::<Map<_, _>>() })
 }
 
-/// Pipeline health.
-pub(super) fn status(view: &View, telemetry: &Telemetry, duty: Duty) -> Value {
+/// Pipeline health of one organisation.
+pub(super) fn status_of(served: &Served, view: &View) -> Value {
+    let (telemetry, duty) = (&served.telemetry, served.pulse.duty());
     let health = &view.health;
     let build = telemetry.build();
     let outcomes: Vec<Value> = SnapshotOutcome::ALL
@@ -332,7 +376,7 @@ pub(super) fn status(view: &View, telemetry: &Telemetry, duty: Duty) -> Value {
         "revision": build.revision,
         "rustVersion": build.rust_version,
         "viewBuiltAt": (view.built_at > UnixMillis(0)).then_some(view.built_at),
-        "ready": ready(view, duty).is_ok(),
+        "ready": ready_for(view, duty).is_ok(),
         "up": health.up,
         "authenticated": health.authenticated,
         "pollIntervalSeconds": health.poll_interval.as_secs_f64(),

@@ -21,16 +21,20 @@ mod pages;
 mod push_families;
 mod records;
 mod routes;
+mod served;
 mod server;
 mod state;
 mod stream;
+mod together;
+mod windows;
 #[cfg(test)]
 mod tests;
 
 pub use access::{Access, AccessError, TlsError};
 pub use families::{Distribution, Family, Sample, Value, of_registry, of_view};
 pub use names::SeriesNames;
-pub use page::{Format, Past, render, render_head, render_past};
+pub use page::{Format, Past, render, render_head, render_past, render_together};
 pub use pages::Pages;
+pub use served::Served;
 pub use server::serve;
 pub use state::{Duty, Front, Limits, Pulse, ReloadAsk, ServerState};

@@ -20,7 +20,7 @@ const FRESH_BYTES: usize = 4 * 1024;
 
 /// What the operating system tells is asked for at most this often, however many scrape: reading it
 /// takes as long as a quarter of all else, and nobody scrapes more often to see it move.
-const FRESH_FOR: Millis = Millis::from_secs(1);
+pub(super) const FRESH_FOR: Millis = Millis::from_secs(1);
 
 /// In one format.
 #[derive(Debug, Default)]

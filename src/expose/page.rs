@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use super::families::{Distribution, Family, Sample, Value};
-use crate::catalog::{LABELS_MAX, Metric, MetricSpec};
+use crate::catalog::{CATALOG, LABELS_MAX, Metric, MetricSpec, ORG_LABEL};
 use crate::model::time::UnixMillis;
 
 /// An exposition format.
@@ -64,7 +64,39 @@ pub fn render(families: &[Family<'_>], format: Format, out: &mut String) {
         let spec = family.metric.spec();
         write_head(spec, format, out);
         for sample in &family.samples {
-            write_sample(spec, sample, None, &mut bounds, out);
+            write_sample(spec, sample, Added::NONE, &mut bounds, out);
+        }
+    }
+}
+
+/// Appends families of several organisations to a page, each beside the value of its label `org`;
+/// without one it is about the process. All samples of a metric stand together, as both formats want
+/// it.
+pub fn render_together(
+    parts: &[(Option<&str>, Vec<Family<'_>>)],
+    format: Format,
+    out: &mut String,
+) {
+    let mut bounds = Bounds::default();
+    for spec in &CATALOG {
+        let of_metric =
+            |family: &&Family<'_>| family.metric == spec.id && !family.samples.is_empty();
+        let mut begun = false;
+        for (org, families) in parts {
+            let label = org.map(|org| (ORG_LABEL, org));
+            let added = Added {
+                labels: label.as_slice(),
+                at: None,
+            };
+            for family in families.iter().filter(of_metric) {
+                if !begun {
+                    write_head(spec, format, out);
+                    begun = true;
+                }
+                for sample in &family.samples {
+                    write_sample(spec, sample, added, &mut bounds, out);
+                }
+            }
         }
     }
 }
@@ -76,13 +108,27 @@ pub fn render_head(metric: Metric, format: Format, out: &mut String) {
 
 /// Appends a sample of the past. OpenMetrics wants all samples of a series together, times rising.
 pub fn render_past(metric: Metric, sample: &Sample<'_>, past: &Past<'_>, out: &mut String) {
-    write_sample(
-        metric.spec(),
-        sample,
-        Some(past),
-        &mut Bounds::default(),
-        out,
-    );
+    let added = Added {
+        labels: past.labels,
+        at: Some(past.at),
+    };
+    write_sample(metric.spec(), sample, added, &mut Bounds::default(), out);
+}
+
+/// What a sample has beside its own labels and value.
+#[derive(Debug, Clone, Copy)]
+struct Added<'a> {
+    /// Written after its own.
+    labels: &'a [(&'a str, &'a str)],
+    /// A page has no instants: what is on it is now.
+    at: Option<UnixMillis>,
+}
+
+impl Added<'_> {
+    const NONE: Self = Added {
+        labels: &[],
+        at: None,
+    };
 }
 
 /// The texts of a histogram's upper bounds: all series of a family have the same ones, and writing
@@ -119,16 +165,16 @@ fn write_head(spec: &MetricSpec, format: Format, out: &mut String) {
 fn write_sample(
     spec: &MetricSpec,
     sample: &Sample<'_>,
-    past: Option<&Past<'_>>,
+    added: Added<'_>,
     bounds: &mut Bounds,
     out: &mut String,
 ) {
     if let Value::Histogram(distribution) = &sample.value {
-        write_histogram(spec, sample, distribution, past, bounds, out);
+        write_histogram(spec, sample, distribution, added, bounds, out);
         return;
     }
     put(out, &[spec.prometheus_name]);
-    write_labels(spec, &sample.labels, past, None, out);
+    write_labels(spec, &sample.labels, added, None, out);
     out.push(' ');
     match &sample.value {
         Value::Count(count) => write_count(*count, out),
@@ -136,14 +182,14 @@ fn write_sample(
         Value::Float(value) => write_float(*value, out),
         Value::Histogram(_) => unreachable!("written above"),
     }
-    end_line(past, out);
+    end_line(added.at, out);
 }
 
 fn write_histogram(
     spec: &MetricSpec,
     sample: &Sample<'_>,
     distribution: &Distribution,
-    past: Option<&Past<'_>>,
+    added: Added<'_>,
     bounds: &mut Bounds,
     out: &mut String,
 ) {
@@ -151,33 +197,32 @@ fn write_histogram(
     // The labels of all buckets but for the bound, which comes last.
     let mut head = String::new();
     put(&mut head, &[name, "_bucket"]);
-    write_labels(spec, &sample.labels, past, Some(""), &mut head);
+    write_labels(spec, &sample.labels, added, Some(""), &mut head);
     let head = head.strip_suffix("\"}").expect("labels end so");
     for (index, (upper, count)) in distribution.buckets.iter().enumerate() {
         put(out, &[head, bounds.text(index, *upper), "\"} "]);
         write_count(*count, out);
-        end_line(past, out);
+        end_line(added.at, out);
     }
     put(out, &[head, "+Inf\"} "]);
     write_count(distribution.count, out);
-    end_line(past, out);
+    end_line(added.at, out);
     put(out, &[name, "_sum"]);
-    write_labels(spec, &sample.labels, past, None, out);
+    write_labels(spec, &sample.labels, added, None, out);
     out.push(' ');
     write_float(distribution.sum, out);
-    end_line(past, out);
+    end_line(added.at, out);
     put(out, &[name, "_count"]);
-    write_labels(spec, &sample.labels, past, None, out);
+    write_labels(spec, &sample.labels, added, None, out);
     out.push(' ');
     write_count(distribution.count, out);
-    end_line(past, out);
+    end_line(added.at, out);
 }
 
-/// A page has no instants: what is on it is now.
-fn end_line(past: Option<&Past<'_>>, out: &mut String) {
-    if let Some(past) = past {
+fn end_line(at: Option<UnixMillis>, out: &mut String) {
+    if let Some(at) = at {
         out.push(' ');
-        write_millis(past.at.0, out);
+        write_millis(at.0, out);
     }
     out.push('\n');
 }
@@ -187,12 +232,11 @@ const INFALLIBLE: &str = "writing to a string cannot fail";
 fn write_labels(
     spec: &MetricSpec,
     values: &[&str; LABELS_MAX],
-    past: Option<&Past<'_>>,
+    added: Added<'_>,
     le: Option<&str>,
     out: &mut String,
 ) {
-    let added = past.map_or(&[][..], |past| past.labels);
-    if spec.labels.is_empty() && added.is_empty() && le.is_none() {
+    if spec.labels.is_empty() && added.labels.is_empty() && le.is_none() {
         return;
     }
     let own = spec
@@ -201,7 +245,7 @@ fn write_labels(
         .map(|label| label.name)
         .zip(values.iter().copied());
     let mut before = '{';
-    let added = added.iter().copied();
+    let added = added.labels.iter().copied();
     for (name, value) in own.chain(added).chain(le.map(|bound| ("le", bound))) {
         out.push(before);
         put(out, &[name, "=\""]);

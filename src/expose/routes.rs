@@ -15,8 +15,11 @@ use super::api::{self, ApiError};
 use super::board::{self, Asset};
 use super::body::Pieces;
 use super::negotiate;
+use super::page::Format;
+use super::served::Chosen;
 use super::state::ServerState;
-use super::stream;
+use super::{stream, windows};
+use crate::model::time::Monotonic;
 
 /// A request body is read only to leave the connection usable, up to this size…
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -89,7 +92,10 @@ pub(super) async fn respond(
             );
             refusal
         }
-        Some(route) => answer(state, route, &head.headers, head.uri.query()).await,
+        Some(route) => {
+            let query = head.uri.query().unwrap_or_default();
+            answer(state, route, &head.headers, query).await
+        }
     };
     finish(response, drained)
 }
@@ -139,7 +145,7 @@ async fn answer(
     state: &Arc<ServerState>,
     route: Route,
     headers: &HeaderMap,
-    query: Option<&str>,
+    query: &str,
 ) -> Response<Pieces> {
     match route {
         Route::Metrics => metrics(state, headers).await,
@@ -149,32 +155,46 @@ async fn answer(
             asset.content_type,
             Bytes::from_static(asset.content.as_bytes()).into(),
         ),
-        Route::Healthy => line(api::healthy(&state.pulse, state.clock.now().mono)),
-        Route::Ready => line(api::ready(&state.pages.view(), state.pulse.duty())),
+        Route::Healthy => line(api::healthy(state.all(), state.clock.now().mono)),
+        Route::Ready => line(api::ready(state.all())),
         Route::Reload => reload(state, &Method::GET, headers).await,
-        Route::Status => json(Ok(api::encode(&api::status(
-            &state.pages.view(),
-            &state.telemetry,
-            state.pulse.duty(),
-        )))),
+        Route::Status => json(status(state, query)),
         Route::Agents => {
-            let query = api::AgentQuery::parse(query.unwrap_or_default());
+            let query = api::AgentQuery::parse(query);
             in_background(state, move |state| {
-                Ok(api::agents(&state.pages.view(), &query?))
+                let query = query?;
+                Ok(api::agents(chosen(state, query.org.as_deref())?, &query))
             })
             .await
         }
-        Route::Agent(id) => json(api::agent(&state.pages.view(), &id)),
-        Route::Queues => in_background(state, |state| Ok(api::queues(&state.pages.view()))).await,
-        Route::Stream => follow(state),
-        Route::Windows => {
-            let query = api::window_query(query.unwrap_or_default(), state.clock.now().wall);
+        Route::Agent(id) => json(api::agent(state.all(), &id)),
+        Route::Queues => {
+            let org = api::org(query);
             in_background(state, move |state| {
-                api::windows(&*state.windows, &state.telemetry, &query?)
+                Ok(api::queues(chosen(state, org?.as_deref())?))
+            })
+            .await
+        }
+        Route::Stream => follow(state, query),
+        Route::Windows => {
+            let query = api::window_query(query, state.clock.now().wall);
+            in_background(state, move |state| {
+                let (org, query) = query?;
+                windows::read(chosen(state, org.as_deref())?, query)
             })
             .await
         }
     }
+}
+
+fn status(state: &ServerState, query: &str) -> Result<Vec<u8>, ApiError> {
+    let chosen = chosen(state, api::org(query)?.as_deref())?;
+    Ok(api::encode(&api::status(chosen)))
+}
+
+fn chosen<'s>(state: &'s ServerState, org: Option<&str>) -> Result<Chosen<'s>, ApiError> {
+    let chosen = state.chosen(org);
+    chosen.ok_or_else(|| ApiError::not_found("no organisation has this name"))
 }
 
 /// Reads the configuration again, if that may be asked for; a browser on another site's behalf
@@ -219,14 +239,12 @@ async fn metrics(state: &Arc<ServerState>, headers: &HeaderMap) -> Response<Piec
     let Ok(permit) = Arc::clone(&state.scrapes).try_acquire_owned() else {
         return busy("too many scrapes at once");
     };
-    let own = state.telemetry.shelves();
     let now = state.clock.now().mono;
-    let page = if state.pages.at_hand(own, format, gzip) {
-        // Going to another thread and back would take longer than what is left to do.
-        state.pages.page(own, format, gzip, now)
+    let page = if let Some(page) = at_hand(state, format, gzip, now) {
+        page
     } else {
-        let (pages, telemetry) = (state.pages.clone(), state.telemetry.clone());
-        let make = move || pages.page(telemetry.shelves(), format, gzip, now);
+        let shared = Arc::clone(state);
+        let make = move || page(&shared, format, gzip, now);
         match tokio::task::spawn_blocking(make).await {
             Ok(page) => page,
             Err(_) => return error(&ApiError::internal()),
@@ -250,6 +268,28 @@ async fn metrics(state: &Arc<ServerState>, headers: &HeaderMap) -> Response<Piec
         );
     }
     response
+}
+
+/// The page, if nothing that takes long is left to do: going to another thread and back would take
+/// longer.
+fn at_hand(state: &ServerState, format: Format, gzip: bool, now: Monotonic) -> Option<Vec<Bytes>> {
+    let served = state.all().only()?;
+    let own = served.telemetry.shelves();
+    let at_hand = served.pages.at_hand(own, format, gzip);
+    at_hand.then(|| served.pages.page(own, format, gzip, now))
+}
+
+fn page(state: &ServerState, format: Format, gzip: bool, now: Monotonic) -> Vec<Bytes> {
+    let ServerState {
+        served,
+        process,
+        together,
+        ..
+    } = state;
+    match state.all().only() {
+        Some(only) => only.pages.page(only.telemetry.shelves(), format, gzip, now),
+        None => together.page(served, process, format, gzip, now),
+    }
 }
 
 /// All values of a header that may be repeated; one that is not ASCII counts as absent.
@@ -279,11 +319,22 @@ async fn in_background(
 }
 
 /// What keeps a board up to date.
-fn follow(state: &Arc<ServerState>) -> Response<Pieces> {
+fn follow(state: &Arc<ServerState>, query: &str) -> Response<Pieces> {
+    let org = match api::org(query) {
+        Ok(org) => org,
+        Err(refusal) => return error(&refusal),
+    };
+    // A board shows one at a time.
+    let at = org.map_or(Some(0), |org| {
+        state.served.iter().position(|of| *of.name == org)
+    });
+    let Some(at) = at else {
+        return error(&ApiError::not_found("no organisation has this name"));
+    };
     let Ok(permit) = Semaphore::try_acquire_owned(state.streams.clone()) else {
         return busy("too many boards at once");
     };
-    let events = Pieces::following(stream::events(Arc::clone(state)));
+    let events = Pieces::following(stream::events(Arc::clone(state), at));
     let mut response = of(StatusCode::OK, stream::EVENT_STREAM, events.holding(permit));
     // A proxy that collects answers would show each update when the next one comes.
     set(
@@ -295,7 +346,7 @@ fn follow(state: &Arc<ServerState>) -> Response<Pieces> {
 }
 
 fn board(state: &ServerState) -> Response<Pieces> {
-    let page = board::page(state.telemetry.build(), &state.telemetry_path);
+    let page = board::page(state.process.build(), &state.telemetry_path);
     let mut response = of(
         StatusCode::OK,
         "text/html; charset=utf-8",

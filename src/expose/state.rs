@@ -8,10 +8,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::access::{Access, AccessError};
 use super::connection::Connections;
-use super::pages::Pages;
+use super::served::{Chosen, Served};
+use super::together::Together;
 use crate::clock::SystemClock;
 use crate::model::time::{Millis, Monotonic, UnixMillis};
-use crate::store::WindowReader;
 use crate::telemetry::Telemetry;
 
 /// Limits of the server; smaller in tests.
@@ -150,12 +150,13 @@ impl Default for Pulse {
 
 /// Everything that requests are answered from.
 pub struct ServerState {
-    pub(super) pages: Arc<Pages>,
-    pub(super) telemetry: Arc<Telemetry>,
-    pub(super) windows: Arc<dyn WindowReader>,
+    /// Each organisation; at least one.
+    pub(super) served: Vec<Served>,
+    /// What is counted about the process.
+    pub(super) process: Arc<Telemetry>,
+    pub(super) together: Together,
     pub(super) clock: SystemClock,
     pub(super) telemetry_path: String,
-    pub(super) pulse: Arc<Pulse>,
     pub(super) limits: Limits,
     pub(super) scrapes: Arc<Semaphore>,
     pub(super) api_requests: Arc<Semaphore>,
@@ -182,24 +183,26 @@ pub struct Front {
 }
 
 impl ServerState {
-    /// Limits hold over all listeners that share this state. `clock` must be the one whose
-    /// readings the pulse gets.
+    /// Limits hold over all listeners that share this state. `process`: what is counted about the
+    /// process; of one organisation, what is counted about that. `clock` must be the one whose
+    /// readings pulses get.
+    ///
+    /// # Panics
+    /// If no organisation is served.
     pub fn new(
-        pages: Arc<Pages>,
-        telemetry: Arc<Telemetry>,
-        windows: Arc<dyn WindowReader>,
-        pulse: Arc<Pulse>,
+        served: Vec<Served>,
+        process: Arc<Telemetry>,
         clock: SystemClock,
         front: Front,
         limits: Limits,
     ) -> Self {
+        assert!(!served.is_empty(), "somebody must be served");
         Self {
-            pages,
-            telemetry,
-            windows,
+            served,
+            process,
+            together: Together::default(),
             clock,
             telemetry_path: front.telemetry_path,
-            pulse,
             limits,
             scrapes: Arc::new(Semaphore::new(limits.scrapes)),
             api_requests: Arc::new(Semaphore::new(limits.api_requests)),
@@ -209,6 +212,18 @@ impl ServerState {
             access: front.access,
             reload: front.reload,
         }
+    }
+}
+
+impl ServerState {
+    /// The organisations of this name, or all; `None`: there is none.
+    pub(super) fn chosen(&self, name: Option<&str>) -> Option<Chosen<'_>> {
+        Chosen::of(&self.served, name)
+    }
+
+    /// All organisations.
+    pub(super) fn all(&self) -> Chosen<'_> {
+        Chosen::of(&self.served, None).expect("nobody is left out")
     }
 }
 

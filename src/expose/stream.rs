@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::api;
 use super::board::{Pipeline, Shown};
+use super::served::Served;
 use super::state::ServerState;
 
 /// How often the current view is looked at: with push a view may be published twenty times a
@@ -30,16 +31,22 @@ pub(super) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
 struct Reader {
     state: Arc<ServerState>,
+    /// Which of the organisations.
+    at: usize,
     shown: Shown,
     closing: watch::Receiver<bool>,
     begun: bool,
 }
 
-/// The events for one reader, until the server stops.
-pub(super) fn events(state: Arc<ServerState>) -> impl Stream<Item = Bytes> + Send + 'static {
+/// The events about one organisation, by position, for one reader, until the server stops.
+pub(super) fn events(
+    state: Arc<ServerState>,
+    at: usize,
+) -> impl Stream<Item = Bytes> + Send + 'static {
     let reader = Reader {
         closing: state.closing.subscribe(),
         state,
+        at,
         shown: Shown::default(),
         begun: false,
     };
@@ -52,7 +59,7 @@ async fn next(mut reader: Reader) -> Option<(Bytes, Reader)> {
         return Some((Bytes::from_static(PREAMBLE), reader));
     }
     let mut quiet = 0;
-    while reader.shown.is_current(&reader.state.pages.view()) && quiet < LOOKS_QUIET_MAX {
+    while reader.shown.is_current(&reader.served().pages.view()) && quiet < LOOKS_QUIET_MAX {
         tokio::select! {
             _ = reader.closing.wait_for(|closing| *closing) => return None,
             () = tokio::time::sleep(LOOK_EVERY) => quiet += 1,
@@ -68,16 +75,26 @@ async fn next(mut reader: Reader) -> Option<(Bytes, Reader)> {
 }
 
 impl Reader {
+    fn served(&self) -> &Served {
+        &self.state.served[self.at]
+    }
+
     fn event(&mut self) -> Bytes {
-        let (state, view) = (&self.state, self.state.pages.view());
+        let (state, served) = (&self.state, self.served());
+        let view = served.pages.view();
+        let several = state.served.len() > 1;
+        let names = state.served.iter().filter(|_| several);
+        let now = state.clock.now();
         let pipeline = Pipeline {
-            status: api::status(&view, &state.telemetry, state.pulse.duty()),
-            queue_oldest: state.telemetry.queue_oldest(),
-            losses: state.telemetry.losses(),
-            silence: state.pulse.silence(state.clock.now().mono),
+            status: api::status_of(served, &view),
+            queue_oldest: served.telemetry.queue_oldest(),
+            losses: served.telemetry.losses(),
+            silence: served.pulse.silence(now.mono),
+            org: served.name.to_string(),
+            organisations: names.map(|of| of.name.to_string()).collect(),
         };
         let mut event = b"data: ".to_vec();
-        event.extend(self.shown.tell(view, &pipeline, state.clock.now().wall));
+        event.extend(self.shown.tell(view, &pipeline, now.wall));
         event.extend(b"\n\n");
         event.into()
     }

@@ -18,11 +18,13 @@ fn refusal<T: std::fmt::Debug>(result: Result<T, ApiError>) -> String {
 
 #[test]
 fn windows_default_to_the_last_hour() {
-    let query = window_query("", NOW).unwrap();
+    let (org, query) = window_query("", NOW).unwrap();
+    assert_eq!(org, None);
     assert_eq!(query.to, NOW);
     assert_eq!(query.from.to_string(), "2024-05-14T07:30:00.000Z");
     assert_eq!((query.limit, query.user, query.cursor), (1_000, None, None));
-    let query = window_query("to=2024-05-14T08:00:00Z&limit=10000", NOW).unwrap();
+    let (org, query) = window_query("to=2024-05-14T08:00:00Z&limit=10000&org=a", NOW).unwrap();
+    assert_eq!(org.as_deref(), Some("a"));
     assert_eq!(query.from.to_string(), "2024-05-14T07:00:00.000Z");
     assert_eq!(query.limit, 10_000);
 }
@@ -33,7 +35,7 @@ fn an_offset_may_be_escaped_or_not() {
         "from=2024-05-14T09:00:00+02:00",
         "from=2024-05-14T09%3A00%3A00%2B02%3A00",
     ] {
-        let from = window_query(query, NOW).unwrap().from;
+        let from = window_query(query, NOW).unwrap().1.from;
         assert_eq!(from.to_string(), "2024-05-14T07:00:00.000Z");
     }
 }
@@ -51,7 +53,7 @@ fn a_query_that_makes_no_sense_is_refused_by_name() {
         ("limit=5&limit=6", "limit is given twice"),
         (
             "userid=x",
-            "unknown parameter; known here are from, to, userId, cursor, limit",
+            "unknown parameter; known here are from, to, userId, cursor, limit, org",
         ),
         (
             "from=2024-05-14T09:00:00Z&to=2024-05-14T09:00:00Z",
@@ -93,21 +95,21 @@ fn path_segments_are_decoded_or_refused() {
 fn readiness_says_why_not() {
     let mut view = View::default();
     assert_eq!(
-        ready(&view, Duty::Polls).unwrap_err(),
+        ready_for(&view, Duty::Polls).unwrap_err(),
         "no snapshot was accepted yet"
     );
     view.health
         .snapshots
         .insert(SnapshotOutcome::RejectedCoverage, 2);
     assert_eq!(
-        ready(&view, Duty::Polls).unwrap_err(),
+        ready_for(&view, Duty::Polls).unwrap_err(),
         "no snapshot was accepted yet; one was rejected (coverage)"
     );
     view.health.authenticated = Some(false);
     assert_eq!(
-        ready(&view, Duty::Polls).unwrap_err(),
+        ready_for(&view, Duty::Polls).unwrap_err(),
         "the platform refuses the credentials"
     );
     view.health.accepted_at = Some(NOW);
-    assert_eq!(ready(&view, Duty::Polls), Ok("ready"));
+    assert_eq!(ready_for(&view, Duty::Polls), Ok("ready"));
 }

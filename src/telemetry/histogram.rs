@@ -8,7 +8,16 @@ use opentelemetry::metrics::{Histogram, Meter};
 
 use super::register::bounds;
 use super::shelf::Changes;
-use crate::catalog::Metric;
+use crate::catalog::{Metric, ORG_LABEL};
+
+/// Where histograms are recorded to be pushed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pushed<'a> {
+    /// None if nothing is pushed.
+    pub(super) meter: Option<&'a Meter>,
+    /// The organisation among several that they are about.
+    pub(super) org: Option<&'a str>,
+}
 
 /// A series of a histogram, twice.
 #[derive(Debug)]
@@ -26,12 +35,13 @@ impl Twin {
         page: prometheus::Histogram,
         changes: Changes,
         metric: Metric,
-        meter: Option<&Meter>,
+        push: Pushed<'_>,
         value: Option<&'static str>,
     ) -> Self {
         let spec = metric.spec();
         let attributes = spec.labels.iter().zip(value);
-        let push = meter.map(|meter| {
+        let org = push.org.map(|org| KeyValue::new(ORG_LABEL, org.to_owned()));
+        let push = push.meter.map(|meter| {
             let histogram = meter
                 .f64_histogram(spec.otel_name)
                 .with_unit(spec.unit.ucum())
@@ -40,6 +50,7 @@ impl Twin {
                 .build();
             let attributes = attributes
                 .map(|(label, value)| KeyValue::new(label.name, value))
+                .chain(org)
                 .collect();
             (histogram, attributes)
         });

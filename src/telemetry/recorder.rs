@@ -9,11 +9,11 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, Opts};
 
 use super::build::BuildInfo;
-use super::histogram::Twin;
+use super::histogram::{Pushed, Twin};
 use super::optional::OptionalGauge;
 use super::process::ProcessCollector;
 use super::register::{counter_each, counters, histogram, histogram_each, optional_gauge};
-use super::shelf::{Changes, Counted, CountedVec, Shelf, Shelves};
+use super::shelf::{Changes, Counted, CountedVec, Share, Shelf, Shelves};
 use crate::catalog::{
     DataLoss, EventResult, ExportResult, Metric, StoreOperation, WindowResult, code_label,
 };
@@ -23,7 +23,8 @@ use crate::model::time::{Millis, UnixMillis};
 use crate::upstream::request::Endpoint;
 use crate::upstream::response::TransportFailure;
 
-/// The exporter's own numbers. One for a process; shared by reference.
+/// The exporter's own numbers. One for a process, or for each organisation of several; shared by
+/// reference.
 #[derive(Debug)]
 pub struct Telemetry {
     shelves: Shelves,
@@ -56,32 +57,54 @@ impl Telemetry {
     /// The same; what histograms take is also recorded in instruments of `meter`, because a
     /// push of OTLP cannot be made of histograms that others keep.
     pub fn recording(build: BuildInfo, meter: Option<&Meter>) -> Self {
-        Self::registered(build, meter, Some(ProcessCollector::new()))
+        let push = Pushed { meter, org: None };
+        Self::registered(build, push, Share::Whole, Some(ProcessCollector::new()))
+    }
+
+    /// Of one organisation among several: what is about the process is counted, and shown by
+    /// [`Self::of_process`] alone.
+    pub fn of_organisation(build: BuildInfo, meter: Option<&Meter>, org: &str) -> Self {
+        let org = Some(org);
+        Self::registered(build, Pushed { meter, org }, Share::Organisation, None)
+    }
+
+    /// Of a process that serves several organisations: nothing that is about one.
+    pub fn of_process(build: BuildInfo) -> Self {
+        let push = Pushed {
+            meter: None,
+            org: None,
+        };
+        Self::registered(build, push, Share::Process, Some(ProcessCollector::new()))
     }
 
     /// Without what the operating system tells of this process: for an exporter that lives in
     /// virtual time.
     pub fn without_process(build: BuildInfo) -> Self {
-        Self::registered(build, None, None)
+        let push = Pushed {
+            meter: None,
+            org: None,
+        };
+        Self::registered(build, push, Share::Whole, None)
     }
 
     /// In the order of the catalog, which is that of the page.
     fn registered(
         build: BuildInfo,
-        meter: Option<&Meter>,
+        push: Pushed<'_>,
+        share: Share,
         process: Option<ProcessCollector>,
     ) -> Self {
-        let mut all = Shelves::default();
+        let mut all = Shelves::new(share);
         let shelves = &mut all;
-        let state_duration = histogram_each(shelves, meter, Metric::StateDuration);
-        let cycle_duration = histogram_each(shelves, meter, Metric::CycleDuration);
+        let state_duration = histogram_each(shelves, push, Metric::StateDuration);
+        let cycle_duration = histogram_each(shelves, push, Metric::CycleDuration);
         let api_requests = counters(shelves, Metric::ApiRequests);
-        let api_request_duration = histogram_each(shelves, meter, Metric::ApiRequestDuration);
-        let ingestion_delay = histogram_each(shelves, meter, Metric::IngestionDelay);
+        let api_request_duration = histogram_each(shelves, push, Metric::ApiRequestDuration);
+        let ingestion_delay = histogram_each(shelves, push, Metric::IngestionDelay);
         let events = counter_each(shelves, Metric::Events);
         let event_queue_depth = optional_gauge(shelves, Metric::EventQueueDepth);
         let event_queue_oldest = optional_gauge(shelves, Metric::EventQueueOldest);
-        let batch_duration = histogram(shelves, meter, Metric::BatchDuration);
+        let batch_duration = histogram(shelves, push, Metric::BatchDuration);
         let windows = counter_each(shelves, Metric::Windows);
         let data_loss = counter_each(shelves, Metric::DataLoss);
         let store_errors = counter_each(shelves, Metric::StoreErrors);
@@ -90,7 +113,7 @@ impl Telemetry {
         let otlp_exports = counter_each(shelves, Metric::OtlpExports);
         let config_successful = optional_gauge(shelves, Metric::ConfigLastReloadSuccessful);
         let config_success_at = optional_gauge(shelves, Metric::ConfigLastReloadSuccess);
-        shelves.add(build_info(build), Changes::default());
+        shelves.add(Metric::BuildInfo, build_info(build), Changes::default());
         if let Some(process) = process {
             shelves.add_fresh(process);
         }

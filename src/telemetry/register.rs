@@ -3,11 +3,10 @@
 //! The only place that turns a catalog row into a collector; that it succeeds for every row is
 //! tested, so a failure at run time is a bug of ours.
 
-use opentelemetry::metrics::Meter;
 use prometheus::core::{Desc, Describer};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
 
-use super::histogram::Twin;
+use super::histogram::{Pushed, Twin};
 use super::optional::OptionalGauge;
 use super::shelf::{Changes, Counted, CountedVec, Shelves};
 use crate::catalog::{Kind, LabelValues, Metric};
@@ -24,7 +23,7 @@ pub(super) fn desc(metric: Metric) -> Desc {
 pub(super) fn optional_gauge(shelves: &mut Shelves, metric: Metric) -> OptionalGauge {
     let changes = Changes::default();
     let gauge = OptionalGauge::new(metric, changes.clone());
-    shelves.add(gauge.clone(), changes);
+    shelves.add(metric, gauge.clone(), changes);
     gauge
 }
 
@@ -33,7 +32,7 @@ pub(super) fn counters(shelves: &mut Shelves, metric: Metric) -> CountedVec {
     let opts = Opts::new(metric.spec().prometheus_name, metric.spec().help);
     let counters = IntCounterVec::new(opts, &label_names(metric)).expect(VALID);
     let changes = Changes::default();
-    shelves.add(counters.clone(), changes.clone());
+    shelves.add(metric, counters.clone(), changes.clone());
     CountedVec { counters, changes }
 }
 
@@ -46,24 +45,20 @@ pub(super) fn counter_each(shelves: &mut Shelves, metric: Metric) -> Vec<Counted
         .collect()
 }
 
-pub(super) fn histogram(shelves: &mut Shelves, meter: Option<&Meter>, metric: Metric) -> Twin {
+pub(super) fn histogram(shelves: &mut Shelves, push: Pushed<'_>, metric: Metric) -> Twin {
     let (vec, changes) = histograms(shelves, metric);
     let page = vec.with_label_values::<&str>(&[]);
-    Twin::new(page, changes, metric, meter, None)
+    Twin::new(page, changes, metric, push, None)
 }
 
 /// One histogram for each value of the metric's only label, in order, all empty.
-pub(super) fn histogram_each(
-    shelves: &mut Shelves,
-    meter: Option<&Meter>,
-    metric: Metric,
-) -> Vec<Twin> {
+pub(super) fn histogram_each(shelves: &mut Shelves, push: Pushed<'_>, metric: Metric) -> Vec<Twin> {
     let (vec, changes) = histograms(shelves, metric);
     closed_values(metric)
         .iter()
         .map(|value| {
             let page = vec.with_label_values(&[value]);
-            Twin::new(page, changes.clone(), metric, meter, Some(value))
+            Twin::new(page, changes.clone(), metric, push, Some(value))
         })
         .collect()
 }
@@ -71,7 +66,7 @@ pub(super) fn histogram_each(
 fn histograms(shelves: &mut Shelves, metric: Metric) -> (HistogramVec, Changes) {
     let vec = HistogramVec::new(histogram_opts(metric), &label_names(metric)).expect(VALID);
     let changes = Changes::default();
-    shelves.add(vec.clone(), changes.clone());
+    shelves.add(metric, vec.clone(), changes.clone());
     (vec, changes)
 }
 

@@ -10,6 +10,8 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, Registry};
 
+use crate::catalog::Metric;
+
 /// How often a family has changed. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Changes(Arc<AtomicU64>);
@@ -48,13 +50,51 @@ impl Shelf {
 }
 
 /// All families, in the order in which they were added: that of the page.
-#[derive(Debug, Default)]
-pub(super) struct Shelves(Vec<Shelf>);
+#[derive(Debug)]
+pub(super) struct Shelves {
+    of: Share,
+    shelves: Vec<Shelf>,
+}
+
+/// Which families are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    /// All.
+    Whole,
+    /// Those about an organisation.
+    Organisation,
+    /// Those about the process.
+    Process,
+}
+
+impl Share {
+    fn holds(self, metric: Metric) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Organisation => !metric.spec().is_of_process(),
+            Self::Process => metric.spec().is_of_process(),
+        }
+    }
+}
 
 impl Shelves {
-    /// Puts up a family that notes its changes.
-    pub(super) fn add(&mut self, collector: impl Collector + 'static, changes: Changes) {
-        self.put_up(collector, Some(changes));
+    pub(super) fn new(of: Share) -> Self {
+        Self {
+            of,
+            shelves: Vec::new(),
+        }
+    }
+
+    /// Puts up a family that notes its changes, if it is one that is shown here.
+    pub(super) fn add(
+        &mut self,
+        metric: Metric,
+        collector: impl Collector + 'static,
+        changes: Changes,
+    ) {
+        if self.of.holds(metric) {
+            self.put_up(collector, Some(changes));
+        }
     }
 
     /// Puts up families that are others each time.
@@ -67,11 +107,11 @@ impl Shelves {
         registry
             .register(Box::new(collector))
             .expect(super::register::VALID);
-        self.0.push(Shelf { registry, changes });
+        self.shelves.push(Shelf { registry, changes });
     }
 
     pub(super) fn as_slice(&self) -> &[Shelf] {
-        &self.0
+        &self.shelves
     }
 }
 
@@ -116,9 +156,7 @@ impl CountedVec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{
-        DataLoss, EventResult, ExportResult, Metric, StoreOperation, WindowResult,
-    };
+    use crate::catalog::{DataLoss, EventResult, ExportResult, StoreOperation, WindowResult};
     use crate::effect::{Measurement, Phase};
     use crate::model::state::{RoutingState, Source};
     use crate::model::time::{Millis, UnixMillis};

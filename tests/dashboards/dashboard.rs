@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::panel::{INSTANCE, Panel, datasource};
+use super::panel::{INSTANCE, ORGANISATION, Panel, datasource, matched};
 
 /// Where the runbooks are read; one place a dashboard, a hidden variable.
 const RUNBOOKS: &str = "https://example.com/genesys-cloud-exporter/alerts/runbooks";
@@ -59,11 +59,21 @@ impl Dashboard {
             r#"label_values(genesyscloud_exporter_build_info{job=~"$job"}, instance)"#,
             true,
         )
+        .organisations()
+    }
+
+    /// Of an exporter of one organisation series have no such label, and all are meant.
+    fn organisations(self) -> Self {
+        let query = format!("label_values(genesyscloud_up{{{INSTANCE}}}, org)");
+        let mut dashboard = self.variable("org", "Organisation", &query, true);
+        let variable = dashboard.variables.last_mut().expect("it was put there");
+        variable["allValue"] = json!(".*");
+        dashboard
     }
 
     /// A variable whose values Prometheus knows; `all`: every value is a choice, and the first.
     pub(crate) fn variable(mut self, name: &str, label: &str, query: &str, all: bool) -> Self {
-        let query = query.replace("{}", INSTANCE);
+        let query = matched(query);
         let current = if all {
             json!({ "text": ["All"], "value": ["$__all"], "selected": true })
         } else {
@@ -123,12 +133,12 @@ impl Dashboard {
 /// Marks when figures stood still: on every dashboard, because it explains every flat line.
 fn paused() -> Value {
     let expr = format!(
-        r#"max by (job, instance) (genesyscloud_breaker_state{{{INSTANCE}, state="closed"}}) == 0"#
+        r#"min by (job, instance, org) (genesyscloud_breaker_state{{{ORGANISATION}, state="closed"}}) == 0"#
     );
     json!({
         "name": "Polling paused", "datasource": datasource(), "enable": true, "hide": false, "iconColor": "red",
         "expr": expr, "step": "60s", "titleFormat": "Polling paused",
-        "textFormat": "The circuit breaker of {{instance}} is not closed: figures stand still.",
+        "textFormat": "The circuit breaker of {{instance}} {{org}} is not closed: figures stand still.",
         "useValueForTime": false,
     })
 }

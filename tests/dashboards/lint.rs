@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use genesys_cloud_exporter::catalog::{CATALOG, Kind, Metric};
 use serde_json::Value;
 
+use super::panel::matchers;
 use super::queries::{AWAITED, dashboards, in_repository, metrics, queries};
 
 /// Units that the panels use, from Grafana's list (getValueFormats of @grafana/data 13.2.2).
@@ -42,6 +43,8 @@ fn dashboards_have_variables_and_no_hard_coded_data_source() {
                 "{file}: {name} follows the time range"
             );
         }
+        // What has no such label belongs to all.
+        assert_eq!(variable(&dashboard, "org")["allValue"], ".*", "{file}");
         let text = dashboard.to_string();
         assert!(text.matches("\"uid\"").count() > 10);
         for (at, _) in text.match_indices("\"datasource\":{") {
@@ -111,7 +114,7 @@ fn panels_lie_on_the_grid_and_do_not_overlap() {
 }
 
 #[test]
-fn every_query_names_job_and_instance_and_only_variables_that_exist() {
+fn every_query_names_job_instance_and_organisation_and_only_variables_that_exist() {
     for (file, dashboard) in dashboards() {
         let variables = dashboard["templating"]["list"].as_array().unwrap();
         let mut known: Vec<_> = variables
@@ -121,11 +124,12 @@ fn every_query_names_job_and_instance_and_only_variables_that_exist() {
         known.extend(["__rate_interval", "__range"]);
         for query in queries(&dashboard) {
             let place = format!("{file}: {}: {}", query.panel, query.expr);
-            let selectors: Vec<_> = query.expr.split('{').skip(1).collect();
-            assert!(!selectors.is_empty(), "{place}");
-            for selector in selectors {
+            let parts: Vec<_> = query.expr.split('{').collect();
+            assert!(parts.len() > 1, "{place}");
+            for pair in parts.windows(2) {
+                let rest = pair[1].strip_prefix(matchers(pair[0]));
                 assert!(
-                    selector.starts_with(r#"job=~"$job", instance=~"$instance""#),
+                    rest.is_some_and(|rest| rest.starts_with([',', '}'])),
                     "{place}"
                 );
             }

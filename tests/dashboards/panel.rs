@@ -3,10 +3,39 @@
 //! Options are written out in full, as Grafana's own export does: core panels' defaults then play
 //! no part in how a dashboard looks.
 
+use genesys_cloud_exporter::catalog::Metric;
 use serde_json::{Value, json};
 
 /// Matchers that every query carries.
 pub(crate) const INSTANCE: &str = r#"job=~"$job", instance=~"$instance""#;
+
+/// And every query about an organisation; an exporter of one has no such label.
+pub(crate) const ORGANISATION: &str = r#"job=~"$job", instance=~"$instance", org=~"$org""#;
+
+/// What is matched of the metric that a text ends with, up to its brace.
+pub(crate) fn matchers(text: &str) -> &'static str {
+    let name = text
+        .trim_end_matches('{')
+        .rsplit(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | ':')))
+        .next()
+        .unwrap_or_default();
+    if Metric::by_name(name).is_some_and(|metric| metric.spec().is_of_process()) {
+        INSTANCE
+    } else {
+        ORGANISATION
+    }
+}
+
+/// The expression with its matchers in place of each `{}`.
+pub(crate) fn matched(expr: &str) -> String {
+    let mut parts = expr.split("{}");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for rest in parts {
+        out += matchers(&out);
+        out += rest;
+    }
+    out
+}
 
 /// Colours of the routing states, the same on every panel of every dashboard.
 pub(crate) const STATE_COLOURS: [(&str, &str, &str); 5] = [
@@ -139,7 +168,7 @@ impl Panel {
         self
     }
 
-    /// A query. `{}` in the expression is where job and instance are matched.
+    /// A query. `{}` in the expression is where job, instance and organisation are matched.
     pub(crate) fn query(mut self, expr: &str, legend: &str) -> Self {
         // Bars show the instant; in a range, their order (`sort_desc`) would have no effect.
         let instant = self.json["type"] == "bargauge";
@@ -147,7 +176,7 @@ impl Panel {
         let ref_id = char::from(b'A' + targets.len() as u8).to_string();
         targets.push(json!({
             "refId": ref_id, "datasource": datasource(), "editorMode": "code", "range": !instant, "instant": instant,
-            "format": "time_series", "legendFormat": legend, "expr": expr.replace("{}", INSTANCE),
+            "format": "time_series", "legendFormat": legend, "expr": matched(expr),
         }));
         self
     }

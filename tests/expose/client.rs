@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use genesys_cloud_exporter::clock::SystemClock;
 use genesys_cloud_exporter::config::PerAgent;
-use genesys_cloud_exporter::expose::{Front, Limits, Pages, Pulse, ServerState, serve};
+use genesys_cloud_exporter::expose::{Front, Limits, Pages, Pulse, Served, ServerState, serve};
 use genesys_cloud_exporter::store::{ReadError, WindowPage, WindowQuery, WindowReader};
 use genesys_cloud_exporter::telemetry::{BuildInfo, Telemetry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,11 +60,16 @@ pub(crate) async fn start_behind(
     let pages = Arc::new(Pages::new(PerAgent::Off));
     let telemetry = Arc::new(Telemetry::new(BuildInfo::current()));
     let pulse = Arc::new(Pulse::new());
+    let served = Served {
+        name: "acme".into(),
+        pages: pages.clone(),
+        telemetry: telemetry.clone(),
+        windows: Arc::new(Reader(read)),
+        pulse: pulse.clone(),
+    };
     let state = ServerState::new(
-        pages.clone(),
+        vec![served],
         telemetry.clone(),
-        Arc::new(Reader(read)),
-        pulse.clone(),
         SystemClock::new(),
         front,
         limits,

@@ -30,6 +30,7 @@ fn interpolated(expr: &str) -> String {
         .fold(expr, |expr, name| {
             expr.replace(&format!("\"${name}\""), "\".+\"")
         })
+        .replace("\"$org\"", "\".*\"")
 }
 
 /// Whether a live exporter of this version and dialect has nothing for it.

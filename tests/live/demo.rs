@@ -1,12 +1,12 @@
 //! `demo`: a stranger's first minutes. And the pages, judged by the tools that will read them.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::support::exporter::{Exporter, STOP_BOUND};
 use crate::support::http::Http;
 use crate::support::process::Process;
+use crate::support::strict;
 use crate::support::wait::wait_for;
 
 /// From the start of the process to the first queue gauges.
@@ -80,41 +80,5 @@ async fn promtool_and_the_strict_parsers_take_the_pages() {
     })
     .await;
     interrupt(demo).await;
-    let (classic, open) = (
-        directory.path().join("classic.txt"),
-        directory.path().join("openmetrics.txt"),
-    );
-    std::fs::write(&classic, &text.text).unwrap();
-    std::fs::write(&open, &openmetrics.text).unwrap();
-    promtool(&classic);
-    parse(&classic, &open);
-}
-
-/// `promtool check metrics` is silent.
-fn promtool(page: &Path) {
-    let output = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(std::fs::File::open(page).unwrap())
-        .output()
-        .expect("this test needs promtool, which comes with Prometheus, in PATH");
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(
-        output.status.success() && said.is_empty(),
-        "promtool: {said}"
-    );
-}
-
-/// The strict parsers of prometheus_client read both pages, and they say the same.
-fn parse(classic: &Path, open: &Path) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/parse_exposition.py");
-    let output = Command::new("python3")
-        .arg(script)
-        .args([classic, open])
-        .output()
-        .expect("this test needs python3 with the package prometheus_client, in PATH");
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(output.status.success(), "prometheus_client: {said}");
-    assert!(said.contains("samples agree"), "{said}");
+    strict::take(&text.text, &openmetrics.text);
 }

@@ -35,6 +35,7 @@ fn interpolated(expr: &str) -> String {
     ["job", "instance", "queue", "agent"]
         .into_iter()
         .fold(expr, all)
+        .replace("\"$org\"", "\".*\"")
 }
 
 /// Dialect `status` has no push and no platform statuses.

@@ -27,6 +27,7 @@ mod export;
 mod export_filled;
 mod history;
 mod notifications;
+mod organisations;
 mod otlp;
 mod pair;
 mod platform;

@@ -41,6 +41,7 @@ const EDGES: &[&str] = &[
     "src/app/queue.rs",
     "src/app/reload.rs",
     "src/app/rows.rs",
+    "src/app/unit.rs",
     "src/app/upkeep.rs",
     "src/app/windows.rs",
     "src/cli/demo.rs",

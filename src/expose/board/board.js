@@ -24,6 +24,7 @@ let heardAt = -Infinity;
 let filtersPending = true;
 
 const state = {
+  org: '',
   zone: 'UTC',
   queueSearch: '',
   queueSort: { key: 'name', up: true },
@@ -289,6 +290,17 @@ function drawFilters() {
   $('zone').value = state.zone;
 }
 
+// Only where there is a choice.
+function drawOrganisations() {
+  const { organisations, org } = told;
+  $('org-choice').hidden = organisations.length === 0;
+  const shown = [...$('org').options].map(({ value }) => value);
+  if (shown.join() !== organisations.join()) {
+    $('org').replaceChildren(...organisations.map((name) => element('option', { value: name }, name)));
+  }
+  if ($('org').value !== org) $('org').value = org;
+}
+
 function drawSort(table, { key, up }) {
   for (const button of table.tHead.querySelectorAll('button')) {
     const head = button.closest('th');
@@ -299,6 +311,7 @@ function drawSort(table, { key, up }) {
 
 function draw() {
   if (!told) return;
+  drawOrganisations();
   drawFilters();
   drawWarnings();
   drawHealth();
@@ -344,20 +357,25 @@ function take(update) {
   draw();
 }
 
+let stream;
+
 function follow() {
-  const stream = new EventSource('api/v1/stream');
+  stream?.close();
+  const asked = new EventSource(`api/v1/stream${state.org ? `?org=${encodeURIComponent(state.org)}` : ''}`);
+  stream = asked;
   stream.addEventListener('message', ({ data }) => take(JSON.parse(data)));
   stream.addEventListener('error', () => {
+    if (stream !== asked) return;
     heardAt = -Infinity;
     drawLink();
     // A browser connects again by itself after a broken connection, but not after a refusal.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(follow, 2000);
+    if (asked.readyState === EventSource.CLOSED) setTimeout(() => { if (stream === asked) follow(); }, 2000);
   });
 }
 
 // ---- what the reader wants: in the address, so that it can be sent to somebody
 
-const ADDRESSED = { queue: 'agentQueue', state: 'agentState', agent: 'agentSearch', find: 'queueSearch', offline: 'offline' };
+const ADDRESSED = { org: 'org', queue: 'agentQueue', state: 'agentState', agent: 'agentSearch', find: 'queueSearch', offline: 'offline' };
 
 function keepInAddress() {
   const wanted = new URLSearchParams();
@@ -403,7 +421,19 @@ onInput('agent-search', 'agentSearch');
 onInput('agent-offline', 'offline');
 sortable($('queue-table'), 'queueSort');
 sortable($('agent-table'), 'agentSort');
-addEventListener('hashchange', () => { readAddress(); draw(); });
+$('org').addEventListener('input', ({ target }) => {
+  // What was chosen by the ids of one says nothing in another.
+  Object.assign(state, { org: target.value, agentQueue: '', agentSearch: '' });
+  filtersPending = true;
+  keepInAddress();
+  follow();
+});
+addEventListener('hashchange', () => {
+  const { org } = state;
+  readAddress();
+  if (state.org !== org) follow();
+  draw();
+});
 readAddress();
 follow();
 setInterval(tick, 1000);

@@ -26,6 +26,10 @@ pub(in crate::expose) struct Pipeline {
     pub(in crate::expose) losses: u64,
     /// How long the pipeline has stood still, if too long.
     pub(in crate::expose) silence: Option<Millis>,
+    /// The organisation that is shown.
+    pub(in crate::expose) org: String,
+    /// All that can be shown; empty if there is no choice.
+    pub(in crate::expose) organisations: Vec<String>,
 }
 
 /// One message of the stream.
@@ -36,6 +40,8 @@ struct Update<'a> {
     at: UnixMillis,
     /// Forget everything told before.
     whole: bool,
+    org: &'a str,
+    organisations: &'a [String],
     status: &'a Value,
     warnings: Vec<Warning>,
     organisation: Organisation,
@@ -154,6 +160,8 @@ fn message(last: Option<&View>, view: &View, pipeline: &Pipeline, now: UnixMilli
     let update = Update {
         at: now,
         whole: last.is_none(),
+        org: &pipeline.org,
+        organisations: &pipeline.organisations,
         status: &pipeline.status,
         warnings: warnings(view, pipeline, now),
         organisation: Organisation {

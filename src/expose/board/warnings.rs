@@ -307,6 +307,8 @@ mod tests {
             queue_oldest: None,
             losses: 0,
             silence: None,
+            org: "acme".to_owned(),
+            organisations: Vec::new(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use opentelemetry::KeyValue;
 
 use super::places::Places;
-use crate::catalog::{CATALOG, LABELS_MAX, Metric, MetricSpec, Scale};
+use crate::catalog::{CATALOG, LABELS_MAX, Metric, MetricSpec, ORG_LABEL, Scale};
 use crate::expose::families::{Family, Value};
 
 /// Most points of a request. With the longest names a point takes some 300 bytes, so a request
@@ -118,14 +118,16 @@ pub(super) fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// Attributes of a series, ordered by key: in another order the SDK would look them up twice.
-pub(super) fn attributes(metric: Metric, labels: &Labels) -> Vec<KeyValue> {
+/// Attributes of a series, ordered by key: in another order the SDK would look them up twice. `org`:
+/// the organisation among several.
+pub(super) fn attributes(metric: Metric, labels: &Labels, org: Option<&Arc<str>>) -> Vec<KeyValue> {
     let mut attributes: Vec<KeyValue> = metric
         .spec()
         .labels
         .iter()
         .zip(labels)
         .map(|(label, value)| KeyValue::new(label.name, Arc::clone(value)))
+        .chain(org.map(|org| KeyValue::new(ORG_LABEL, Arc::clone(org))))
         .collect();
     attributes.sort_by(|a, b| a.key.cmp(&b.key));
     attributes

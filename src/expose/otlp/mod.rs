@@ -12,4 +12,4 @@ mod resource;
 mod shard;
 mod transport;
 
-pub use pump::{LAST_PUSH_MAX, OtlpError, Push, Running, Sources};
+pub use pump::{LAST_PUSH_MAX, OtlpError, Push, Running, Source};

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 use opentelemetry_otlp::{ExporterBuildError, MetricExporter};
+use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
@@ -66,11 +67,11 @@ pub enum OtlpError {
     Exporter(#[source] ExporterBuildError),
 }
 
-/// What is pushed.
+/// What is pushed of one organisation, or of the process.
 #[derive(Clone)]
-pub struct Sources {
-    /// The published view.
-    pub pages: Arc<Pages>,
+pub struct Source {
+    /// The published view; none of the process.
+    pub pages: Option<Arc<Pages>>,
     /// The exporter's own counters, recording into [`Push::meter`].
     pub telemetry: Arc<Telemetry>,
 }
@@ -109,11 +110,12 @@ impl Running {
 
 impl Push {
     /// Sets up client and instruments; opens no connection. `port`: where the exporter listens,
-    /// which names the instance.
+    /// which names the instance. `orgs`: for each [`Source`] to come the value of the attribute
+    /// `org`, if it has one; the first counts what becomes of pushes.
     ///
     /// # Errors
     /// [`OtlpError`] with the setting to look at.
-    pub fn new(config: &OtlpConfig, port: u16) -> Result<Self, OtlpError> {
+    pub fn new(config: &OtlpConfig, port: u16, orgs: &[Option<&str>]) -> Result<Self, OtlpError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -134,15 +136,24 @@ impl Push {
             temporality,
             cardinality_limit: config.cardinality_limit,
         };
-        let own = Shard::new(ShardId::Own, &common);
+        let source = |org: Option<&str>| {
+            let org = org.map(Arc::from);
+            Part {
+                mapping: Mapping::new(config.cardinality_limit),
+                shards: BTreeMap::from([(
+                    ShardId::Own,
+                    Shard::new(ShardId::Own, &common, org.as_ref()),
+                )]),
+                unsent: BTreeMap::new(),
+                before: Counted::new(),
+                org,
+            }
+        };
         Ok(Self {
             runtime,
             interval: config.interval.to_duration(),
             sender: Sender {
-                mapping: Mapping::new(config.cardinality_limit),
-                shards: BTreeMap::from([(ShardId::Own, own)]),
-                unsent: BTreeMap::new(),
-                before: Counted::new(),
+                parts: orgs.iter().copied().map(source).collect(),
                 common,
                 exporter,
                 cause,
@@ -153,26 +164,34 @@ impl Push {
     }
 
     /// What counters stand at before this process counts: under delta temporality only what
-    /// comes on top of it is pushed.
-    pub fn count_from(&mut self, restored: &View) {
+    /// comes on top of it is pushed. `source`: whose they are, by position.
+    ///
+    /// # Panics
+    /// If there is no such source.
+    pub fn count_from(&mut self, source: usize, restored: &View) {
         if self.sender.common.temporality == Temporality::Delta {
-            self.sender.before = counted(restored);
+            self.sender.parts[source].before = counted(restored);
         }
     }
 
-    /// Where histograms must be recorded to be pushed.
-    pub fn meter(&self) -> Meter {
-        self.sender.shards[&ShardId::Own].meter().clone()
+    /// Where histograms of a source, by position, must be recorded to be pushed.
+    ///
+    /// # Panics
+    /// If there is no such source.
+    pub fn meter(&self, source: usize) -> Meter {
+        self.sender.parts[source].shards[&ShardId::Own]
+            .meter()
+            .clone()
     }
 
-    /// Starts the thread. It ends after the last push, which begins when `stop` turns true or
+    /// Starts the thread; there is a source for each of those that were named. It ends after the last push, which begins when `stop` turns true or
     /// its sender is gone.
     ///
     /// # Errors
     /// If the system gives no thread.
     pub fn start(
         self,
-        sources: Sources,
+        sources: Vec<Source>,
         stop: watch::Receiver<bool>,
     ) -> Result<Running, std::io::Error> {
         let Self {
@@ -188,7 +207,7 @@ impl Push {
                     again_after_panics(
                         || runtime.block_on(sender.run(&sources, interval, stop.clone())),
                         || {
-                            sources.telemetry.export(ExportResult::Failed);
+                            sources[0].telemetry.export(ExportResult::Failed);
                             tracing::error!(kind = "otlp", "a push panicked; this is a bug");
                         },
                     );
@@ -200,13 +219,19 @@ impl Push {
     }
 }
 
-/// Everything that pushes are made with.
-struct Sender {
+/// What the requests about one source are made with: a request is about one alone.
+struct Part {
+    org: Option<Arc<str>>,
     mapping: Mapping,
     shards: BTreeMap<ShardId, Shard>,
     /// Requests to be sent again, and how often they were tried.
     unsent: BTreeMap<ShardId, (ResourceMetrics, u32)>,
     before: Counted,
+}
+
+/// Everything that pushes are made with.
+struct Sender {
+    parts: Vec<Part>,
     common: Common,
     exporter: MetricExporter,
     cause: Cause,
@@ -217,7 +242,7 @@ struct Sender {
 impl Sender {
     async fn run(
         &mut self,
-        sources: &Sources,
+        sources: &[Source],
         interval: Duration,
         mut stop: watch::Receiver<bool>,
     ) {
@@ -255,10 +280,11 @@ impl Sender {
     }
 
     /// One push, counted and, if it failed, told.
-    async fn push(&mut self, sources: &Sources, bound: Duration) {
+    async fn push(&mut self, sources: &[Source], bound: Duration) {
         // Until it has succeeded: after a panic there is no last push.
         let failed_before = std::mem::replace(&mut self.failing, true);
-        let slices = self.slices(sources);
+        let parts = self.parts.iter_mut().zip(sources);
+        let slices: Vec<_> = parts.map(|(part, source)| part.slices(source)).collect();
         let sent = tokio::time::timeout(bound, self.send(slices)).await;
         let sent = sent.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         let result = match &sent {
@@ -272,62 +298,53 @@ impl Sender {
                 ExportResult::Failed
             }
         };
-        sources.telemetry.export(result);
+        sources[0].telemetry.export(result);
         self.failing = result == ExportResult::Failed;
         if failed_before && !self.failing {
             tracing::info!("pushing by OTLP works again");
         }
     }
 
-    /// The requests: one view, one gathering.
-    fn slices(&mut self, sources: &Sources) -> BTreeMap<ShardId, Slice> {
-        let view = sources.pages.view();
-        let gathered = sources.telemetry.gather();
-        let names = SeriesNames::of(&view, &sources.pages.per_agent());
-        let mut families = of_view(&view, &names);
-        families.extend(of_registry(&gathered));
-        self.mapping.slices(&families)
-    }
-
     /// Sends one request after the other, as far as the first that fails: what holds for one
     /// holds for the others, and they would only make it later. Those left are not collected, so
     /// nothing of them is lost.
-    async fn send(&mut self, mut slices: BTreeMap<ShardId, Slice>) -> Result<ExportResult, String> {
+    async fn send(
+        &mut self,
+        slices: Vec<BTreeMap<ShardId, Slice>>,
+    ) -> Result<ExportResult, String> {
         let mut result = ExportResult::Success;
-        for id in self.unsent.keys() {
-            slices.entry(*id).or_default();
-        }
-        for (id, slice) in slices {
-            if let Some((request, tries)) = self.unsent.remove(&id) {
-                result = result.max(self.request(id, request, tries).await?);
+        for (part, mut slices) in slices.into_iter().enumerate() {
+            for id in self.parts[part].unsent.keys() {
+                slices.entry(*id).or_default();
             }
-            if slice.is_empty() {
-                continue;
+            for (id, slice) in slices {
+                if let Some((request, tries)) = self.parts[part].unsent.remove(&id) {
+                    result = result.max(self.request(part, id, request, tries).await?);
+                }
+                if slice.is_empty() {
+                    continue;
+                }
+                let request = self.parts[part].collect(id, slice, &self.common);
+                let request = request.map_err(|error| error.to_string())?;
+                result = result.max(self.request(part, id, request, 0).await?);
             }
-            let common = &self.common;
-            let shard = self
-                .shards
-                .entry(id)
-                .or_insert_with(|| Shard::new(id, common));
-            let request = shard
-                .collect(slice, &mut self.before)
-                .map_err(|error| error.to_string())?;
-            result = result.max(self.request(id, request, 0).await?);
         }
         Ok(result)
     }
 
     async fn request(
         &mut self,
+        part: usize,
         id: ShardId,
         request: ResourceMetrics,
         tries: u32,
     ) -> Result<ExportResult, String> {
+        let unsent = &mut self.parts[part].unsent;
         // Held here while it is under way, so that a push that is given up leaves it behind.
         let again = self.common.temporality != Temporality::Cumulative && tries + 1 < TRIES_MAX;
         let last;
         let request = if again {
-            &self.unsent.entry(id).or_insert((request, tries + 1)).0
+            &unsent.entry(id).or_insert((request, tries + 1)).0
         } else {
             last = request;
             &last
@@ -339,7 +356,7 @@ impl Sender {
             .await;
         match sent {
             Ok(()) => {
-                self.unsent.remove(&id);
+                unsent.remove(&id);
                 Ok(self.judged())
             }
             Err(error) => Err(match self.cause.take() {
@@ -361,6 +378,34 @@ impl Sender {
             "the collector refused some points of a push"
         );
         ExportResult::Partial
+    }
+}
+
+impl Part {
+    /// The requests: one view, one gathering.
+    fn slices(&mut self, source: &Source) -> BTreeMap<ShardId, Slice> {
+        let gathered = source.telemetry.gather();
+        let own = of_registry(&gathered);
+        let Some(pages) = &source.pages else {
+            return self.mapping.slices(&own);
+        };
+        let view = pages.view();
+        let names = SeriesNames::of(&view, &pages.per_agent());
+        let mut families = of_view(&view, &names);
+        families.extend(own);
+        self.mapping.slices(&families)
+    }
+
+    fn collect(
+        &mut self,
+        id: ShardId,
+        slice: Slice,
+        common: &Common,
+    ) -> Result<ResourceMetrics, OTelSdkError> {
+        let org = self.org.as_ref();
+        let shard = self.shards.entry(id);
+        let shard = shard.or_insert_with(|| Shard::new(id, common, org));
+        shard.collect(slice, &mut self.before)
     }
 }
 

@@ -43,12 +43,14 @@ pub(super) struct Shard {
     /// Empty unless temporality is delta.
     added: BTreeMap<Metric, Counter<f64>>,
     counted: Counted,
+    /// The organisation among several.
+    org: Option<Arc<str>>,
     /// Kept because the reader only borrows what it owns.
     _provider: SdkMeterProvider,
 }
 
 impl Shard {
-    pub(super) fn new(id: ShardId, common: &Common) -> Self {
+    pub(super) fn new(id: ShardId, common: &Common, org: Option<&Arc<str>>) -> Self {
         let reader = ManualReader::builder().with_temporality(common.temporality);
         let reader = Reader(Arc::new(reader.build()));
         let limit = common.cardinality_limit;
@@ -75,8 +77,8 @@ impl Shard {
                 Kind::Counter if common.temporality == Temporality::Delta => {
                     added.insert(spec.id, counter(&meter, spec));
                 }
-                Kind::Counter => observe_counter(&meter, spec, &observed),
-                Kind::Gauge => observe_gauge(&meter, spec, &observed),
+                Kind::Counter => observe_counter(&meter, spec, &observed, org),
+                Kind::Gauge => observe_gauge(&meter, spec, &observed, org),
                 // Recorded where they are measured.
                 Kind::Histogram(_) => {}
             }
@@ -87,6 +89,7 @@ impl Shard {
             observed,
             added,
             counted: Counted::new(),
+            org: org.cloned(),
             _provider: provider,
         }
     }
@@ -120,7 +123,8 @@ impl Shard {
                 let last = self.counted.remove(&key).or_else(|| before.remove(&key));
                 // What fell has begun anew.
                 let last = last.filter(|last| last <= value).unwrap_or(0.0);
-                counter.add(value - last, &attributes(*metric, labels));
+                let attributes = attributes(*metric, labels, self.org.as_ref());
+                counter.add(value - last, &attributes);
                 counted.insert(key, *value);
             }
         }
@@ -137,30 +141,45 @@ fn counter(meter: &Meter, spec: &MetricSpec) -> Counter<f64> {
         .build()
 }
 
-fn observe_counter(meter: &Meter, spec: &MetricSpec, observed: &Arc<ArcSwap<Slice>>) {
-    let (metric, observed) = (spec.id, Arc::clone(observed));
+fn observe_counter(
+    meter: &Meter,
+    spec: &MetricSpec,
+    observed: &Arc<ArcSwap<Slice>>,
+    org: Option<&Arc<str>>,
+) {
+    let (metric, observed, org) = (spec.id, Arc::clone(observed), org.cloned());
     let _ = meter
         .f64_observable_counter(spec.otel_name)
         .with_unit(spec.unit.ucum())
         .with_description(spec.help)
-        .with_callback(move |instrument| observe(instrument, metric, &observed))
+        .with_callback(move |instrument| observe(instrument, metric, &observed, org.as_ref()))
         .build();
 }
 
-fn observe_gauge(meter: &Meter, spec: &MetricSpec, observed: &Arc<ArcSwap<Slice>>) {
-    let (metric, observed) = (spec.id, Arc::clone(observed));
+fn observe_gauge(
+    meter: &Meter,
+    spec: &MetricSpec,
+    observed: &Arc<ArcSwap<Slice>>,
+    org: Option<&Arc<str>>,
+) {
+    let (metric, observed, org) = (spec.id, Arc::clone(observed), org.cloned());
     let _ = meter
         .f64_observable_gauge(spec.otel_name)
         .with_unit(spec.unit.ucum())
         .with_description(spec.help)
-        .with_callback(move |instrument| observe(instrument, metric, &observed))
+        .with_callback(move |instrument| observe(instrument, metric, &observed, org.as_ref()))
         .build();
 }
 
 /// Runs inside the SDK's locks, where a panic would end all pushes for good: it only reads.
-fn observe(instrument: &dyn AsyncInstrument<f64>, metric: Metric, observed: &ArcSwap<Slice>) {
+fn observe(
+    instrument: &dyn AsyncInstrument<f64>,
+    metric: Metric,
+    observed: &ArcSwap<Slice>,
+    org: Option<&Arc<str>>,
+) {
     for point in observed.load().get(&metric).into_iter().flatten() {
-        instrument.observe(point.value, &attributes(metric, &point.labels));
+        instrument.observe(point.value, &attributes(metric, &point.labels, org));
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::Instrument as _;
 
 use crate::config::{PostgresConfig, PostgresHost, PostgresTls};
 
@@ -122,13 +123,13 @@ impl Link {
                 .within(self.config.connect(connector))
                 .await?
                 .map_err(source)?;
-            (client, tokio::spawn(drive(connection)))
+            (client, tokio::spawn(drive(connection).in_current_span()))
         } else {
             let (client, connection) = self
                 .within(self.config.connect(NoTls))
                 .await?
                 .map_err(source)?;
-            (client, tokio::spawn(drive(connection)))
+            (client, tokio::spawn(drive(connection).in_current_span()))
         };
         self.ask(client.batch_execute(SESSION)).await?;
         let version = "SELECT current_setting('server_version_num')::bigint";

@@ -33,7 +33,7 @@ async function data(dashboard, { from, to }) {
   const query = `changes(genesyscloud_agent_state_entered_timestamp_seconds[${to - from}s]) > 12`;
   const agents = (await ask('/api/v1/query', { query, time: to })).map((one) => one.metric.agent).sort().slice(0, 8);
   const chosen = { agent: `(${agents.join('|')})` };
-  const fill = (expr) => expr.replace(/"\$(\w+)"/g, (_, name) => `"${chosen[name] ?? '.+'}"`).replaceAll('$__rate_interval', `${Math.max(120, step + 30)}s`).replaceAll('$__range', `${to - from}s`);
+  const fill = (expr) => expr.replace(/"\$(\w+)"/g, (_, name) => `"${chosen[name] ?? (name === 'org' ? '.*' : '.+')}"`).replaceAll('$__rate_interval', `${Math.max(120, step + 30)}s`).replaceAll('$__range', `${to - from}s`);
   const results = {};
   for (const panel of dashboard.panels) {
     for (const target of panel.targets ?? []) {

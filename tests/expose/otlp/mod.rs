@@ -2,6 +2,7 @@
 
 mod faults;
 mod same;
+mod several;
 mod sink;
 mod tls;
 mod translation;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use genesys_cloud_exporter::catalog::ExportResult;
 use genesys_cloud_exporter::config::{Config, PerAgent};
-use genesys_cloud_exporter::expose::otlp::{Push, Running, Sources};
+use genesys_cloud_exporter::expose::otlp::{Push, Running, Source};
 use genesys_cloud_exporter::expose::{Format, Pages};
 use genesys_cloud_exporter::model::time::Monotonic;
 use genesys_cloud_exporter::model::view::View;
@@ -29,6 +30,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Nothing that is waited for takes longer.
 const BOUND: Duration = Duration::from_secs(60);
+
+/// What is pushed.
+pub(crate) struct Sources {
+    pub(crate) pages: Arc<Pages>,
+    pub(crate) telemetry: Arc<Telemetry>,
+}
 
 pub(crate) struct Pushing {
     pub(crate) sources: Sources,
@@ -71,16 +78,20 @@ impl Pushing {
              metrics: {{ per_agent: id }}\n"
         );
         let config = config(&text, variables);
-        let mut push = Push::new(&config.otlp.unwrap(), 10_095).unwrap();
-        push.count_from(&view);
-        let telemetry = Telemetry::recording(BuildInfo::current(), Some(&push.meter()));
+        let mut push = Push::new(&config.otlp.unwrap(), 10_095, &[None]).unwrap();
+        push.count_from(0, &view);
+        let telemetry = Telemetry::recording(BuildInfo::current(), Some(&push.meter(0)));
         let sources = Sources {
             pages: Arc::new(Pages::new(PerAgent::Id)),
             telemetry: Arc::new(telemetry),
         };
         sources.pages.publish(Arc::new(view));
         let (stop, stopped) = watch::channel(false);
-        let running = push.start(sources.clone(), stopped).unwrap();
+        let source = Source {
+            pages: Some(Arc::clone(&sources.pages)),
+            telemetry: Arc::clone(&sources.telemetry),
+        };
+        let running = push.start(vec![source], stopped).unwrap();
         Self {
             sources,
             stop,

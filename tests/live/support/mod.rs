@@ -18,6 +18,7 @@ pub(crate) mod translation; //  what Prometheus makes of OTLP
 pub(crate) mod rotel; //        a real collector
 pub(crate) mod replay; //       what an OTLP receiver would have stored
 pub(crate) mod process; //      a child that cannot outlive its test
+pub(crate) mod strict; //       readers that take nothing that is not right
 pub(crate) mod wait; //         conditions with bounds
 
 #[path = "../../dashboards/queries.rs"]
