@@ -1,9 +1,12 @@
 //! Several organisations in one process: each has all to itself, and shares only the front.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use genesys_cloud_exporter::clock::SystemClock;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::postgres::keep_in;
 use crate::support::broker::Broker;
@@ -80,6 +83,7 @@ async fn each_has_series_rows_and_files_of_its_own() {
     let exporter = setup.start().await;
     let page = wait_joined(&exporter).await;
     series(&exporter, &page).await;
+    board(&exporter).await;
     lists(&exporter).await;
     windows(&exporter).await;
     for org in ["north", "south"] {
@@ -132,6 +136,21 @@ async fn series(exporter: &Exporter, page: &Page) {
     })
     .await;
     strict::take(&text, &openmetrics);
+}
+
+/// The board shows one at a time, and which one is the reader's choice.
+async fn board(exporter: &Exporter) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/board");
+    let script = Command::new("node")
+        .arg(folder.join("organisations.mjs"))
+        .arg(format!("{}/", exporter.url))
+        .args([format!("north={NORTH}"), format!("south={SOUTH}")])
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(2 * BOUND, script).await.expect("it ends");
+    let output = output.expect("the test needs Node: install Debian's package nodejs");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.contains("passed"), "{said}");
 }
 
 async fn lists(exporter: &Exporter) {
