@@ -123,21 +123,24 @@ impl Unit {
         let sending = windows::start(self.remote_write, &self.served.telemetry, &stop);
         let mut working = self.work.start(stop.clone());
         let mut moving = self.movers.start(self.wake, &drain);
-        let ended = tokio::select! {
-            // The stop first: whoever hears it earlier than we do has not died.
+        let mut first = None;
+        tokio::select! {
             biased;
-            _ = stop.wait_for(|stopped| *stopped) => None,
-            ended = &mut working => Some(match ended {
-                Ok(Err(error)) => error,
-                _ => AppError::Died { part: "the driver" },
-            }),
-            died = moving.died() => Some(died),
-        };
-        upkeep.abort();
-        if let Some(error) = ended {
-            return Err(error);
+            _ = stop.wait_for(|stopped| *stopped) => {}
+            done = &mut working => first = Some(done),
+            died = moving.died() => {
+                upkeep.abort();
+                return Err(died);
+            }
         }
-        let worked = working.await;
+        upkeep.abort();
+        let worked = match first {
+            // Whoever works may hear the stop a moment before we do, and has not died.
+            Some(done) if *stop.borrow() => done,
+            Some(Ok(Err(error))) => return Err(error),
+            Some(_) => return Err(AppError::Died { part: "the driver" }),
+            None => working.await,
+        };
         drop(polling);
         // The receivers are gone only if those who move events have ended by themselves.
         let _ = drained.send(true);
