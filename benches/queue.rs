@@ -1,6 +1,8 @@
 //! Events a second from publish to committed row: over the embedded queue into SQLite, and over NATS
 //! JetStream into PostgreSQL; beside what the engines on these paths do by themselves in the same
-//! run: SQLite and PostgreSQL taking rows of that size in batches of 50, JetStream taking messages.
+//! run: SQLite and PostgreSQL upserting the very same rows of events into a table of the same make
+//! in transactions of 50, JetStream taking the messages. The paths write more than that: each event
+//! to the journal first, and what windows are made of.
 //!
 //! `cargo bench --bench queue` (needs nats-server and PostgreSQL, of Debian's packages, and starts
 //! its own); `EVENTS=5000` asks for another number. Medians of several rounds; the lines that begin
@@ -28,6 +30,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -61,8 +64,9 @@ const AT_ONCE: usize = 200;
 /// Between two looks at whether all is stored.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-fn events(count: usize) -> Vec<JournalRecord> {
-    let now = SystemClock::new().now().wall;
+/// Of each round others, or the broker would take them for repetitions of those before.
+fn events(count: usize, round: usize) -> Vec<JournalRecord> {
+    let now = SystemClock::new().now().wall + Millis(round as i64);
     let nth = |n: usize| {
         let at = now - Millis::from_secs(3_600) + Millis((n / AGENTS) as i64 * 1_000);
         let user = UserId::new(&format!("00000000-0000-4000-8000-{:012x}", n % AGENTS));
@@ -84,11 +88,24 @@ fn settings(org: &str) -> StoreSettings {
     }
 }
 
-/// Nothing may fail: a figure of a run that repeated something is none.
-struct Strict;
+/// Nothing may fail: a figure of a run that repeated something is none. Counts what is stored.
+#[derive(Clone, Default)]
+struct Strict(Arc<AtomicUsize>);
+
+impl Strict {
+    /// Waits until so many records are stored.
+    async fn stored(&self, count: usize) {
+        while self.0.load(Ordering::Acquire) < count {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
 
 impl ConsumerObserver for Strict {
-    fn batch(&mut self, _: Millis, _: Fetched, _: &CommitReport) {}
+    fn batch(&mut self, _: Millis, fetched: Fetched, committed: &CommitReport) {
+        assert_eq!(committed.duplicate, 0);
+        self.0.fetch_add(fetched.records, Ordering::Release);
+    }
     fn store_error(&mut self, operation: &'static str, error: &(dyn Error + 'static)) {
         panic!("{operation}: {error:?}");
     }
@@ -119,19 +136,19 @@ fn journal(path: &Path) -> (DataDir, JournalHandle) {
     (dir, journal)
 }
 
+/// As a cycle does in which everybody has changed: what there is to append is appended at once.
 async fn publish(journal: &JournalHandle, records: &[JournalRecord], wake: &Notify) {
-    for batch in records.chunks(BATCH) {
+    for batch in records.chunks(AGENTS) {
         journal.append(batch.to_vec(), Vec::new()).await.unwrap();
         wake.notify_one();
     }
 }
 
-async fn embedded(records: &[JournalRecord]) -> Duration {
-    let place = tempfile::tempdir().unwrap();
-    let (dir, journal) = journal(place.path());
+async fn embedded(records: &[JournalRecord], place: &Path) -> Duration {
+    let (dir, journal) = journal(place);
     let (store, _) = SqliteStore::open(&dir, settings("default"), UnixMillis(0)).unwrap();
     let (store, _) = StoreHandle::spawn(store).unwrap();
-    let wake = Arc::new(Notify::new());
+    let (wake, strict) = (Arc::new(Notify::new()), Strict::default());
     let (stop, stopped) = watch::channel(false);
     let consumer = tokio::spawn(consume(
         journal.clone(),
@@ -140,13 +157,11 @@ async fn embedded(records: &[JournalRecord]) -> Duration {
         SystemClock::new(),
         Arc::clone(&wake),
         stopped,
-        Strict,
+        strict.clone(),
     ));
     let began = Instant::now();
     publish(&journal, records, &wake).await;
-    while journal.status().await.unwrap().depth > 0 {
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    strict.stored(records.len()).await;
     let took = began.elapsed();
     stop.send(true).unwrap();
     consumer.await.unwrap().unwrap();
@@ -167,24 +182,23 @@ async fn shared(
     let store = StoreHandle::postgres(store);
     let link = NatsLink::connect(nats, org).await.unwrap();
     let standing = Standing::of(&journal, &[]).await.unwrap();
-    let wake = Arc::new(Notify::new());
+    let (wake, strict) = (Arc::new(Notify::new()), Strict::default());
     let (stop, stopped) = watch::channel(false);
-    let relay = Relay::new(journal.clone(), link.clone(), standing, clock, Strict);
+    let relay = Relay::new(
+        journal.clone(),
+        link.clone(),
+        standing,
+        clock,
+        strict.clone(),
+    );
     let relay = tokio::spawn(relay.run(Arc::clone(&wake), stopped.clone()));
-    let aggregator = aggregate(link, store.clone(), BATCH, clock, stopped, Strict);
+    let stores = strict.clone();
+    let observers = move || stores.clone();
+    let aggregator = aggregate(link, store.clone(), BATCH, clock, stopped, observers);
     let aggregator = tokio::spawn(aggregator);
     let began = Instant::now();
     publish(&journal, records, &wake).await;
-    let all = records.len() as u64;
-    while store
-        .settle()
-        .await
-        .unwrap()
-        .iter()
-        .all(|told| told.floor < all)
-    {
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    strict.stored(records.len()).await;
     let took = began.elapsed();
     stop.send(true).unwrap();
     relay.await.unwrap().unwrap();
@@ -192,24 +206,45 @@ async fn shared(
     took
 }
 
-fn bare_sqlite(payloads: &[Bytes]) -> Duration {
+/// The rows that a run has left, put into a table of the same make.
+fn bare_sqlite(filled: &Path) -> Duration {
     let place = tempfile::tempdir().unwrap();
     let mut connection = rusqlite::Connection::open(place.path().join("bare.db")).unwrap();
     connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-             CREATE TABLE row (key INTEGER PRIMARY KEY, payload BLOB NOT NULL)",
-        )
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
         .unwrap();
+    let (tables, rows) = {
+        let store = rusqlite::Connection::open(filled.join("store.db")).unwrap();
+        let texts = |sql: &str| -> Vec<String> {
+            let mut query = store.prepare(sql).unwrap();
+            let found = query.query_map([], |row| row.get(0)).unwrap();
+            found.collect::<Result<_, _>>().unwrap()
+        };
+        let tables =
+            texts("SELECT sql FROM sqlite_master WHERE tbl_name = 'agent_event' AND sql NOT NULL");
+        let mut query = store
+            .prepare("SELECT * FROM agent_event ORDER BY state_entered_at, user_id")
+            .unwrap();
+        let columns = query.column_count();
+        let row = |row: &rusqlite::Row<'_>| (0..columns).map(|at| row.get(at)).collect();
+        let rows: Vec<Vec<rusqlite::types::Value>> = query
+            .query_map([], row)
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        (tables, rows)
+    };
+    for sql in tables {
+        connection.execute_batch(&sql).unwrap();
+    }
+    let places = vec!["?"; rows[0].len()].join(", ");
+    let upsert = format!("INSERT OR REPLACE INTO agent_event VALUES ({places})");
     let began = Instant::now();
-    for (at, batch) in payloads.chunks(BATCH).enumerate() {
+    for batch in rows.chunks(BATCH) {
         let transaction = connection.transaction().unwrap();
-        for (n, payload) in batch.iter().enumerate() {
-            transaction
-                .prepare_cached("INSERT OR REPLACE INTO row VALUES (?1, ?2)")
-                .unwrap()
-                .execute(rusqlite::params![(at * BATCH + n) as i64, &payload[..]])
-                .unwrap();
+        for row in batch {
+            let mut insert = transaction.prepare_cached(&upsert).unwrap();
+            insert.execute(rusqlite::params_from_iter(row)).unwrap();
         }
         transaction.commit().unwrap();
     }
@@ -240,7 +275,9 @@ async fn bare_jetstream(payloads: &[Bytes], url: &str, round: usize) -> Duration
     began.elapsed()
 }
 
-async fn bare_postgres(payloads: &[Bytes], cluster: &Cluster, round: usize) -> Duration {
+/// The rows that a run has left, taken from one table of the server into another of the same make:
+/// nothing is sent but the order to.
+async fn bare_postgres(cluster: &Cluster, org: &str) -> Duration {
     let settings = format!(
         "host={} user=postgres dbname=postgres",
         cluster.path().display()
@@ -249,25 +286,46 @@ async fn bare_postgres(payloads: &[Bytes], cluster: &Cluster, round: usize) -> D
         .await
         .unwrap();
     let driver = tokio::spawn(connection);
-    let table = format!("bare_{round}");
     client
         .batch_execute(&format!(
-            "CREATE TABLE {table} (key BIGINT PRIMARY KEY, payload BYTEA)"
+            "DROP TABLE IF EXISTS bare; CREATE TABLE bare (LIKE agent_event INCLUDING ALL); \
+             CREATE TEMPORARY TABLE sent AS SELECT row_number() OVER \
+                 (ORDER BY state_entered_at, user_id) AS number, e.* \
+                 FROM agent_event AS e WHERE org = '{org}'; \
+             CREATE UNIQUE INDEX ON sent (number); ANALYZE sent"
         ))
         .await
         .unwrap();
+    let columns: String = client
+        .query_one(
+            "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute \
+             WHERE attrelid = 'agent_event'::regclass AND attnum > 0 AND NOT attisdropped",
+            &[],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    let replaced = columns
+        .split(", ")
+        .map(|name| format!("{name} = EXCLUDED.{name}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     let upsert = client
         .prepare(&format!(
-            "INSERT INTO {table} SELECT * FROM unnest($1::bigint[], $2::bytea[]) \
-             ON CONFLICT (key) DO UPDATE SET payload = EXCLUDED.payload"
+            "INSERT INTO bare ({columns}) SELECT {columns} FROM sent WHERE number > $1 AND number <= $2 \
+             ON CONFLICT (org, user_id, state_entered_at) DO UPDATE SET {replaced}"
         ))
         .await
         .unwrap();
+    let count: i64 = client
+        .query_one("SELECT count(*) FROM sent", &[])
+        .await
+        .unwrap()
+        .get(0);
     let began = Instant::now();
-    for (at, batch) in payloads.chunks(BATCH).enumerate() {
-        let keys: Vec<i64> = (0..batch.len()).map(|n| (at * BATCH + n) as i64).collect();
-        let rows: Vec<&[u8]> = batch.iter().map(|payload| &payload[..]).collect();
-        client.execute(&upsert, &[&keys, &rows]).await.unwrap();
+    for from in (0..count).step_by(BATCH) {
+        let to = from + BATCH as i64;
+        client.execute(&upsert, &[&from, &to]).await.unwrap();
     }
     let took = began.elapsed();
     drop(client);
@@ -320,9 +378,8 @@ async fn run() {
     let asked = std::env::var("EVENTS")
         .ok()
         .map(|text| text.parse().unwrap());
-    let records = events(asked.unwrap_or(EVENTS));
+    let count = asked.unwrap_or(EVENTS);
     let payload = |record: &JournalRecord| Bytes::from(serde_json::to_vec(record).unwrap());
-    let payloads: Vec<Bytes> = records.iter().map(payload).collect();
     let place = tempfile::tempdir().unwrap();
     let (_broker, url) = Broker::start(place.path());
     let cluster = Cluster::start_durable();
@@ -342,15 +399,18 @@ async fn run() {
     };
     let mut times: [Vec<Duration>; 5] = Default::default();
     for round in 0..ROUNDS {
-        times[0].push(bare_sqlite(&payloads));
-        times[1].push(bare_jetstream(&payloads, &url, round).await);
-        times[2].push(bare_postgres(&payloads, &cluster, round).await);
-        times[3].push(embedded(&records).await);
+        let records = events(count, round);
+        let payloads: Vec<Bytes> = records.iter().map(payload).collect();
+        let place = tempfile::tempdir().unwrap();
+        times[3].push(embedded(&records, place.path()).await);
+        times[0].push(bare_sqlite(&place.path().join("data")));
         let org = format!("round-{round}");
         times[4].push(shared(&records, &nats, &postgres, &org).await);
+        times[1].push(bare_jetstream(&payloads, &url, round).await);
+        times[2].push(bare_postgres(&cluster, &org).await);
     }
     let [sqlite, jetstream, server, embedded, shared] = times.map(median);
-    let rate = |took: Duration| records.len() as f64 / took.as_secs_f64();
+    let rate = |took: Duration| count as f64 / took.as_secs_f64();
     for (what, took) in [
         ("bare SQLite, batches of 50", sqlite),
         ("bare JetStream, published and acknowledged", jetstream),
