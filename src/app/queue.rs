@@ -94,11 +94,13 @@ impl Movers {
     /// Starts all. `drain` turns true once nothing more is appended.
     pub(super) fn start(self, wake: Arc<Notify>, drain: &watch::Receiver<bool>) -> Moving {
         let only_stores = self.role == Role::Aggregator;
-        let observer = || Observer {
-            // Where there is an outbox, it is the whole backlog.
-            tells_depth: only_stores || self.nats.is_none(),
-            sign: only_stores.then(|| (Arc::clone(&self.pulse), self.clock)),
-            ..Observer::new(Arc::clone(&self.telemetry))
+        // Where there is an outbox, it is the whole backlog.
+        let tells_depth = only_stores || self.nats.is_none();
+        let (telemetry, pulse, clock) = (self.telemetry, self.pulse, self.clock);
+        let observer = move || Observer {
+            tells_depth,
+            sign: only_stores.then(|| (Arc::clone(&pulse), clock)),
+            ..Observer::new(Arc::clone(&telemetry))
         };
         let mut parts: Vec<(&'static str, JoinHandle<_>)> = Vec::new();
         let (journal, store) = (&self.journal, &self.store);
@@ -136,7 +138,7 @@ impl Movers {
                         self.batch_size,
                         self.clock,
                         drain.clone(),
-                        observer(),
+                        observer.clone(),
                     );
                     parts.push(("the aggregator", tokio::spawn(aggregator.in_current_span())));
                 }

@@ -207,6 +207,28 @@ pub(crate) fn forgo_durability(connection: &Connection) -> rusqlite::Result<()> 
     connection.pragma_update(None, "synchronous", "off")
 }
 
+/// How a transaction's commit reaches the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Synced {
+    /// Before it returns.
+    AtOnce,
+    /// With the next one that is; it is gone with a loss of power before that. For what may be done
+    /// again.
+    Later,
+}
+
+/// Sets how commits of this connection reach the disk, but where nothing is synced at all.
+pub(crate) fn sync(connection: &Connection, synced: Synced) -> rusqlite::Result<()> {
+    const OFF: i64 = 0;
+    let level: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    let wanted = match synced {
+        _ if level == OFF => return Ok(()),
+        Synced::AtOnce => "full",
+        Synced::Later => "normal",
+    };
+    connection.pragma_update(None, "synchronous", wanted)
+}
+
 /// Bytes of a database and its write-ahead log on disk.
 pub(crate) fn size_bytes(dir: &Path, file: &str) -> u64 {
     COMPANIONS

@@ -5,13 +5,13 @@
 //! it has taken, and would skip one that came twice. A row that is not as it was written becomes
 //! a dead letter, counted; nothing is evicted.
 
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::model::event::JournalRecord;
 use crate::model::time::UnixMillis;
 
 use super::data_dir::DataDir;
-use super::database::{self, Database, DatabaseError, OpenReport};
+use super::database::{self, Database, DatabaseError, OpenReport, Synced};
 use super::rows::{
     SCHEMA_1, all_checkpoints, append_all, bury_checkpoint, bury_record, dead_between, rows_after,
 };
@@ -179,6 +179,7 @@ impl EmbeddedJournal {
         if !records.is_empty() && depth >= self.records_max {
             return Err(JournalError::Full { depth });
         }
+        database::sync(&self.connection, Synced::AtOnce).map_err(&failed)?;
         let transaction = database::begin(&mut self.connection).map_err(&failed)?;
         let report = append_all(&transaction, records, checkpoint, now).map_err(&failed)?;
         transaction.commit().map_err(&failed)?;
@@ -246,7 +247,8 @@ impl EmbeddedJournal {
         Ok(report)
     }
 
-    /// Forgets records up to and with `up_to`: what they led to is durable elsewhere.
+    /// Forgets records up to and with `up_to`: what they led to is durable elsewhere. Not synced: were
+    /// it forgotten with a loss of power, records would be taken again, which changes nothing.
     ///
     /// # Errors
     /// If that number was never given, or SQLite refuses.
@@ -256,17 +258,18 @@ impl EmbeddedJournal {
         if up_to > appended {
             return Err(JournalError::NeverAppended { up_to, appended });
         }
-        let transaction = database::begin(&mut self.connection).map_err(&failed)?;
-        let run = |transaction: &Transaction<'_>| {
+        let run = |connection: &mut Connection| {
+            database::sync(connection, Synced::Later)?;
+            let transaction = database::begin(connection)?;
             transaction
                 .prepare_cached("DELETE FROM record WHERE seq <= ?1")?
                 .execute([up_to as i64])?;
             transaction
                 .prepare_cached("UPDATE mark SET acknowledged = max(acknowledged, ?1)")?
-                .execute([up_to as i64])
+                .execute([up_to as i64])?;
+            transaction.commit()
         };
-        run(&transaction).map_err(&failed)?;
-        transaction.commit().map_err(&failed)
+        run(&mut self.connection).map_err(&failed)
     }
 
     /// Records not acknowledged yet.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use tokio::sync::watch;
 
 use super::consumer::{ConsumeError, ConsumerObserver, Fetched};
@@ -41,61 +42,77 @@ pub trait AggregatorObserver: ConsumerObserver {
     fn lost(&mut self, records: u64);
 }
 
-/// Aggregates until `stop` turns true or its sender is gone.
+/// Aggregates until `stop` turns true or its sender is gone, over as many connections as the store
+/// can use at once: a commit mostly waits for the server. `observers` makes one for each of them.
 ///
 /// # Errors
 /// Only if the store's thread is gone; every other failure is told to the observer and tried again.
-pub async fn aggregate(
+pub async fn aggregate<O: AggregatorObserver>(
     link: NatsLink,
     store: StoreHandle,
     batch_size: usize,
     clock: SystemClock,
-    mut stop: watch::Receiver<bool>,
-    observer: impl AggregatorObserver,
+    stop: watch::Receiver<bool>,
+    observers: impl Fn() -> O,
 ) -> Result<(), ConsumeError> {
-    let leaving = store.clone();
-    let mut aggregator = Aggregator {
-        inbox: Inbox::new(link.clone()),
-        link,
-        store,
-        batch_size,
-        clock,
-        observer,
-        holes: Holes::default(),
-        settle_at: Monotonic(i64::MIN),
-        backlog_at: Monotonic(i64::MIN),
-    };
-    let mut backoff = BACKOFF_FIRST;
-    let mut halt = stop.clone();
-    while !is_stopped(&stop) {
-        // A batch under way may end; what is cut off comes again, here or to another.
-        let done = tokio::select! {
-            done = aggregator.round() => done,
-            () = overdue(&mut stop, clock, None) => {
-                leaving.give_up();
-                return Ok(());
-            }
+    let lanes = store.lanes().into_iter().enumerate().map(|(at, store)| {
+        let aggregator = Aggregator {
+            inbox: Inbox::new(link.clone()),
+            link: link.clone(),
+            store,
+            batch_size,
+            clock,
+            observer: observers(),
+            holes: Holes::default(),
+            // One of them looks after what is to be done once.
+            settle_at: (at == 0).then_some(Monotonic(i64::MIN)),
+            backlog_at: Monotonic(i64::MIN),
         };
-        match done {
-            Ok(()) => backoff = BACKOFF_FIRST,
-            Err(RoundError::Final(error)) => return Err(error),
-            Err(RoundError::Nats(error)) => {
-                aggregator.observer.store_error("fetch", &error);
-                tokio::select! {
-                    () = tokio::time::sleep(backoff) => {}
-                    () = stopped(&mut halt) => {}
+        // Boxed, or whoever waits would carry the state of all.
+        Box::pin(aggregator.run(stop.clone()))
+    });
+    try_join_all(lanes).await?;
+    Ok(())
+}
+
+impl<O: AggregatorObserver> Aggregator<O> {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), ConsumeError> {
+        let (leaving, clock) = (self.store.clone(), self.clock);
+        let mut backoff = BACKOFF_FIRST;
+        let mut halt = stop.clone();
+        while !is_stopped(&stop) {
+            // A batch under way may end; what is cut off comes again, here or to another.
+            let done = tokio::select! {
+                done = self.round() => done,
+                () = overdue(&mut stop, clock, None) => {
+                    leaving.give_up();
+                    return Ok(());
                 }
-                backoff = (backoff * 2).min(BACKOFF_MAX);
+            };
+            match done {
+                Ok(()) => backoff = BACKOFF_FIRST,
+                Err(RoundError::Final(error)) => return Err(error),
+                Err(RoundError::Nats(error)) => {
+                    self.observer.store_error("fetch", &error);
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff) => {}
+                        () = stopped(&mut halt) => {}
+                    }
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                }
             }
         }
-    }
-    // Producers need not keep, over our absence, what was committed last.
-    tokio::select! {
-        told = aggregator.settle() => told.or_else(|error| match error {
-            RoundError::Final(error) => Err(error),
-            RoundError::Nats(_) => Ok(()),
-        }),
-        () = overdue(&mut stop, clock, None) => Ok(()),
+        if self.settle_at.is_none() {
+            return Ok(());
+        }
+        // Producers need not keep, over our absence, what was committed last.
+        tokio::select! {
+            told = self.settle() => told.or_else(|error| match error {
+                RoundError::Final(error) => Err(error),
+                RoundError::Nats(_) => Ok(()),
+            }),
+            () = overdue(&mut stop, clock, None) => Ok(()),
+        }
     }
 }
 
@@ -107,7 +124,8 @@ struct Aggregator<O> {
     clock: SystemClock,
     observer: O,
     holes: Holes,
-    settle_at: Monotonic,
+    /// `None`: another looks after it.
+    settle_at: Option<Monotonic>,
     backlog_at: Monotonic,
 }
 
@@ -143,8 +161,11 @@ impl<O: AggregatorObserver> Aggregator<O> {
             parcel.acknowledge(&self.link).await?;
         }
         let now = self.clock.now().mono;
-        if now >= self.settle_at {
-            self.settle_at = now + SETTLE_EVERY;
+        let Some(settle_at) = self.settle_at else {
+            return Ok(());
+        };
+        if now >= settle_at {
+            self.settle_at = Some(now + SETTLE_EVERY);
             self.settle().await?;
         }
         if now >= self.backlog_at {

@@ -1,7 +1,8 @@
 //! Moves batches from the journal to the store: fetch, commit, acknowledge, in this order.
 //!
 //! A batch is acknowledged only after the store's commit, so a crash at any point repeats work
-//! and loses none. It does not look into records. It ends when told to, or when the journal's or
+//! and loses none. While the store commits a batch, the journal forgets the one before it and
+//! reads the one after it. It does not look into records. It ends when told to, or when the journal's or
 //! the store's thread is gone, for then only a restart helps.
 
 use std::error::Error;
@@ -12,7 +13,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::SystemClock;
 use crate::journal::{
-    DRAIN_MAX, JournalError, JournalHandle, JournalStatus, is_stopped, overdue, stopped,
+    DRAIN_MAX, FetchReport, JournalError, JournalHandle, JournalStatus, is_stopped, overdue,
+    stopped,
 };
 use crate::model::time::Millis;
 
@@ -28,7 +30,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// Hears what the consumer does; counts and logs are its business.
 pub trait ConsumerObserver: Send {
-    /// A batch was fetched, committed and acknowledged.
+    /// A batch was fetched and committed; `took`: since its turn came.
     fn batch(&mut self, took: Millis, fetched: Fetched, committed: &CommitReport);
     /// A step failed; it is tried again. `operation` is `fetch`, `commit` or `acknowledge`.
     fn store_error(&mut self, operation: &'static str, error: &(dyn Error + 'static));
@@ -83,6 +85,9 @@ pub async fn consume(
         store,
         batch_size,
         clock,
+        ahead: None,
+        committed: None,
+        found: Fetched::default(),
     };
     let mut backoff = BACKOFF_FIRST;
     let mut drain_until = None;
@@ -133,34 +138,88 @@ struct Consumer {
     store: StoreHandle,
     batch_size: usize,
     clock: SystemClock,
+    /// The next batch, if it was read already.
+    ahead: Option<FetchReport>,
+    /// Up to where the store has committed and the journal has not forgotten.
+    committed: Option<u64>,
+    /// What was found wrong with a batch that was read and is read again.
+    found: Fetched,
 }
 
 impl Consumer {
     /// One batch; says whether there was anything to do.
     async fn step(&mut self, observer: &mut impl ConsumerObserver) -> Result<bool, Failure> {
         let began = self.clock.now().mono;
-        // From 0: the journal knows what is acknowledged, and the store what is committed.
-        let fetched = self
-            .journal
-            .fetch(0, self.batch_size)
-            .await
-            .map_err(|error| of_journal("fetch", error))?;
+        let fetched = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => {
+                self.acknowledge().await?;
+                // From 0: the journal knows what is acknowledged, and the store what is committed.
+                self.fetch(0).await?
+            }
+        };
         let brought = Fetched {
             records: fetched.records.len(),
-            dead: fetched.dead,
-            missing: fetched.missing,
+            dead: fetched.dead + self.found.dead,
+            missing: fetched.missing + self.found.missing,
         };
         if fetched.through <= fetched.acknowledged {
             return Ok(false);
         }
-        let committed = self.store.commit(fetched.records).await.map_err(of_store)?;
-        self.journal
-            .acknowledge(fetched.through)
-            .await
-            .map_err(|error| of_journal("acknowledge", error))?;
-        observer.batch(self.clock.now().mono - began, brought, &committed);
-        observer.depth(self.status().await?);
+        let store = self.store.clone();
+        let through = fetched.through;
+        let (done, ahead) = tokio::join!(store.commit(fetched.records), self.meanwhile(through));
+        let report = match done {
+            Ok(report) => report,
+            Err(error) => {
+                // Both are read again, and then nothing is found wrong that was found before.
+                self.found = brought;
+                if let Ok(Some(ahead)) = ahead {
+                    self.found.dead += ahead.dead;
+                    self.found.missing += ahead.missing;
+                }
+                return Err(of_store(error));
+            }
+        };
+        self.committed = Some(through);
+        self.found = Fetched::default();
+        observer.batch(self.clock.now().mono - began, brought, &report);
+        self.ahead = ahead?;
+        let stored = match &self.ahead {
+            // Stored and not forgotten yet, it waits no more.
+            Some(ahead) => through.saturating_sub(ahead.acknowledged),
+            None => {
+                self.acknowledge().await?;
+                0
+            }
+        };
+        let mut status = self.status().await?;
+        status.depth = status.depth.saturating_sub(stored);
+        observer.depth(status);
         Ok(true)
+    }
+
+    /// What the journal does while a batch up to `through` is committed.
+    async fn meanwhile(&mut self, through: u64) -> Result<Option<FetchReport>, Failure> {
+        self.acknowledge().await?;
+        let ahead = self.fetch(through).await?;
+        Ok((ahead.through > through).then_some(ahead))
+    }
+
+    async fn fetch(&self, after: u64) -> Result<FetchReport, Failure> {
+        let fetched = self.journal.fetch(after, self.batch_size).await;
+        fetched.map_err(|error| of_journal("fetch", error))
+    }
+
+    /// The journal forgets what was committed.
+    async fn acknowledge(&mut self) -> Result<(), Failure> {
+        let Some(through) = self.committed else {
+            return Ok(());
+        };
+        let acknowledged = self.journal.acknowledge(through).await;
+        acknowledged.map_err(|error| of_journal("acknowledge", error))?;
+        self.committed = None;
+        Ok(())
     }
 
     async fn status(&self) -> Result<JournalStatus, Failure> {

@@ -1,6 +1,7 @@
 //! Rows of `agent_event` in SQLite: written, and read back only if they are as written.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use rusqlite::types::Value;
 use rusqlite::{Row, Transaction, params, params_from_iter};
@@ -34,6 +35,8 @@ const NEAR: &str = "FROM agent_event WHERE org = ?1 AND user_id = ?2 \
         WHERE org = ?1 AND user_id = ?2 AND state_entered_at > ?4 AND withdrawn = 0), ?4) \
     ORDER BY state_entered_at";
 
+static LOAD: LazyLock<String> = LazyLock::new(|| format!("SELECT {EVENT_COLUMNS} {NEAR}"));
+
 /// Writes an event in place of whatever has its key, or of a twin that ranks lower.
 pub(super) fn write(transaction: &Transaction<'_>, write: &EventWrite<'_>) -> rusqlite::Result<()> {
     if write.over == Over::LesserTwin {
@@ -65,7 +68,7 @@ pub(super) fn load(
     let mut facts = Facts::new();
     let mut damaged = Vec::new();
     let (mut first, mut last) = (from, to);
-    let mut statement = transaction.prepare_cached(&format!("SELECT {EVENT_COLUMNS} {NEAR}"))?;
+    let mut statement = transaction.prepare_cached(&LOAD)?;
     let mut rows = statement.query(params![org, user, from.to_string(), to.to_string()])?;
     while let Some(row) = rows.next()? {
         let cells = cells(row, EVENT_CELLS)?;

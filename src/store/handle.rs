@@ -17,6 +17,10 @@ use super::remote_write::DeadSamples;
 use super::report::CommitReport;
 use super::sqlite::SqliteStore;
 
+/// Commits at once that one instance asks of a server: while one waits for the disk, another is worked
+/// on. More would mostly wait for each other's agents.
+const POSTGRES_LANES: usize = 3;
+
 /// A handle to the store; clones share it. Every call fails if the store's thread has ended.
 #[derive(Debug, Clone)]
 pub struct StoreHandle {
@@ -63,6 +67,17 @@ impl StoreHandle {
         Self {
             engine: Engine::Postgres(store),
             given_up: Arc::default(),
+        }
+    }
+
+    /// As many handles as can commit at once: of a file there is one writer.
+    pub(super) fn lanes(&self) -> Vec<Self> {
+        match &self.engine {
+            Engine::Sqlite(_) => vec![self.clone()],
+            Engine::Postgres(store) => {
+                let others = (1..POSTGRES_LANES).map(|_| Self::postgres(store.beside()));
+                std::iter::once(self.clone()).chain(others).collect()
+            }
         }
     }
 

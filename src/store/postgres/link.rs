@@ -46,6 +46,7 @@ const SESSION: &str = "
     SET idle_in_transaction_session_timeout = '30s';
     SET client_min_messages = 'warning';
     SET jit = off;
+    SET plan_cache_mode = 'force_generic_plan';
     SELECT set_config('synchronous_commit', 'on', false)
         WHERE current_setting('synchronous_commit') = 'off';
 ";

@@ -55,9 +55,9 @@ statements! {
     LoadEvents => format!(
         "SELECT span.ord, {} FROM {SPANS} {BOUNDS} \
          CROSS JOIN LATERAL (SELECT * FROM agent_event AS e \
-             WHERE e.org = $1 AND e.user_id = span.user_id \
-               AND e.state_entered_at BETWEEN bound.first_at AND bound.last_at \
-             ORDER BY e.state_entered_at OFFSET 0) AS e",
+             WHERE e.org = $1 AND (e.user_id, e.state_entered_at) \
+                 BETWEEN (span.user_id, bound.first_at) AND (span.user_id, bound.last_at) \
+             ORDER BY e.user_id, e.state_entered_at OFFSET 0) AS e",
         read("e", &EVENT_COLUMNS)
     ),
     LoadConfirmations => format!(
@@ -89,8 +89,9 @@ statements! {
     LoadWindows => format!(
         "SELECT span.ord, {} FROM {SPANS} \
          CROSS JOIN LATERAL (SELECT * FROM agent_window AS w \
-             WHERE w.org = $1 AND w.user_id = span.user_id AND w.window_length = $5 \
-               AND w.window_start BETWEEN span.from_at AND span.to_at OFFSET 0) AS w",
+             WHERE w.org = $1 AND (w.user_id, w.window_length, w.window_start) \
+                 BETWEEN (span.user_id, $5, span.from_at) AND (span.user_id, $5, span.to_at) \
+             OFFSET 0) AS w",
         read("w", &WINDOW_COLUMNS)
     ),
     /// In place of whatever has the key.
@@ -191,15 +192,19 @@ const SPANS: &str = "unnest($2::text[], $3::timestamptz[], $4::timestamptz[]) \
     WITH ORDINALITY AS span (user_id, from_at, to_at, ord)";
 
 /// From the last start that holds at or before a span to the first after it.
+///
+/// Rows are compared as pairs of agent and instant, which only the primary key has in this order. Of
+/// a partition that has not been analysed yet the planner would else take the index by time, and
+/// look at every agent's events.
 const BOUNDS: &str = "CROSS JOIN LATERAL (SELECT \
     coalesce((SELECT b.state_entered_at FROM agent_event AS b \
-        WHERE b.org = $1 AND b.user_id = span.user_id \
-          AND b.state_entered_at <= span.from_at AND NOT b.withdrawn \
-        ORDER BY b.state_entered_at DESC LIMIT 1), span.from_at) AS first_at, \
+        WHERE b.org = $1 AND b.user_id >= span.user_id AND NOT b.withdrawn \
+          AND (b.user_id, b.state_entered_at) <= (span.user_id, span.from_at) \
+        ORDER BY b.user_id DESC, b.state_entered_at DESC LIMIT 1), span.from_at) AS first_at, \
     coalesce((SELECT b.state_entered_at FROM agent_event AS b \
-        WHERE b.org = $1 AND b.user_id = span.user_id \
-          AND b.state_entered_at > span.to_at AND NOT b.withdrawn \
-        ORDER BY b.state_entered_at LIMIT 1), span.to_at) AS last_at) AS bound";
+        WHERE b.org = $1 AND b.user_id <= span.user_id AND NOT b.withdrawn \
+          AND (b.user_id, b.state_entered_at) > (span.user_id, span.to_at) \
+        ORDER BY b.user_id, b.state_entered_at LIMIT 1), span.to_at) AS last_at) AS bound";
 
 /// The columns as they are read.
 fn read(table: &str, columns: &[Column]) -> String {

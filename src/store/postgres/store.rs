@@ -139,6 +139,22 @@ impl PostgresStore {
         })
     }
 
+    /// The same store over a connection of its own.
+    pub(in crate::store) fn beside(&self) -> Self {
+        let Inner {
+            link,
+            settings,
+            clock,
+            writes,
+            ..
+        } = &*self.writer.0;
+        Self {
+            writer: Desk::new(link, settings, *clock, *writes),
+            reader: self.reader.clone(),
+            suspects: Arc::clone(&self.suspects),
+        }
+    }
+
     /// A reader beside this writer. Must be called within a runtime.
     pub fn reader(&self) -> PostgresReader {
         PostgresReader::new(self.reader.clone(), Arc::clone(&self.suspects))
