@@ -7,6 +7,7 @@
 // What the words mean.
 pub mod model; //      time, ids, states, facts, rows
 pub mod clock; //      the only reader of the clocks
+pub mod crash; //      where a test may end the process
 pub mod config; //     file, flags and environment -> Config
 
 // The flow.

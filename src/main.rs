@@ -5,8 +5,11 @@ use std::process::ExitCode;
 
 use genesys_cloud_exporter::catalog;
 use genesys_cloud_exporter::cli::{self, Command, Exit};
+#[cfg(feature = "crash-points")]
+use genesys_cloud_exporter::crash;
 
 fn main() -> ExitCode {
+    arm();
     let environment = cli::environment(std::env::vars_os());
     let exit = match cli::parse(std::env::args_os(), &environment) {
         Err(error) => {
@@ -33,4 +36,13 @@ fn main() -> ExitCode {
         Ok(Command::History(args)) => cli::history::run(&args),
     };
     exit.into()
+}
+
+/// Where a test has this process end; nowhere in any build but that of the tests.
+fn arm() {
+    #[cfg(feature = "crash-points")]
+    if let Some(text) = std::env::var_os(crash::CRASH_AT) {
+        let fuse = crash::Fuse::parse(&text.to_string_lossy());
+        crash::arm(fuse.expect("a test names a point"));
+    }
 }

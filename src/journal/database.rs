@@ -13,6 +13,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::crash::{CrashPoint, passing};
 use crate::model::time::UnixMillis;
 
 /// How long a writer waits for another's lock: longer than any commit, shorter than a poll.
@@ -183,6 +184,7 @@ impl Database {
             let transaction = begin(connection)?;
             for script in &self.migrations[found as usize..] {
                 transaction.execute_batch(script)?;
+                passing(CrashPoint::Migrating);
             }
             transaction.pragma_update(None, "user_version", known)?;
             transaction.commit()
@@ -327,6 +329,7 @@ fn quarantine(path: &Path, now: UnixMillis) -> io::Result<PathBuf> {
         let from = named(suffix, "");
         if from.exists() {
             fs::rename(&from, named(suffix, &tail))?;
+            passing(CrashPoint::SettingAside);
         }
     }
     Ok(named("", &tail))

@@ -7,6 +7,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::crash::{CrashPoint, passing};
 use crate::model::event::JournalRecord;
 use crate::model::time::UnixMillis;
 
@@ -179,10 +180,13 @@ impl EmbeddedJournal {
         if !records.is_empty() && depth >= self.records_max {
             return Err(JournalError::Full { depth });
         }
+        passing(CrashPoint::Fetched);
         database::sync(&self.connection, Synced::AtOnce).map_err(&failed)?;
         let transaction = database::begin(&mut self.connection).map_err(&failed)?;
         let report = append_all(&transaction, records, checkpoint, now).map_err(&failed)?;
+        passing(CrashPoint::Appending);
         transaction.commit().map_err(&failed)?;
+        passing(CrashPoint::Appended);
         Ok(report)
     }
 

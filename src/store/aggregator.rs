@@ -15,6 +15,7 @@ use super::handle::StoreHandle;
 use super::holes::Holes;
 use super::report::CommitReport;
 use crate::clock::SystemClock;
+use crate::crash::{CrashPoint, passing};
 use crate::journal::{
     Content, Delivery, Floors, Inbox, JournalStatus, NatsError, NatsLink, Parcel, ReplayAsk,
     is_stopped, overdue, stopped,
@@ -146,11 +147,13 @@ impl<O: AggregatorObserver> Aggregator<O> {
         let mut parcel = self.inbox.next(self.batch_size).await?;
         let began = self.clock.now().mono;
         if !parcel.is_empty() {
+            passing(CrashPoint::Received);
             let deliveries = std::mem::take(&mut parcel.deliveries);
             let records = deliveries.len();
             let committed = commit(&self.store, deliveries, &parcel, &mut self.observer);
             // Boxed, or the loop would carry all of a commit's state.
             let committed = Box::pin(committed).await.map_err(RoundError::Final)?;
+            passing(CrashPoint::Committed);
             let brought = Fetched {
                 records,
                 ..Fetched::default()

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::SystemClock;
+use crate::crash::{CrashPoint, passing};
 use crate::journal::{
     DRAIN_MAX, FetchReport, JournalError, JournalHandle, JournalStatus, is_stopped, overdue,
     stopped,
@@ -166,6 +167,7 @@ impl Consumer {
         if fetched.through <= fetched.acknowledged {
             return Ok(false);
         }
+        passing(CrashPoint::Received);
         let store = self.store.clone();
         let through = fetched.through;
         let (done, ahead) = tokio::join!(store.commit(fetched.records), self.meanwhile(through));
@@ -181,6 +183,7 @@ impl Consumer {
                 return Err(of_store(error));
             }
         };
+        passing(CrashPoint::Committed);
         self.committed = Some(through);
         self.found = Fetched::default();
         observer.batch(self.clock.now().mono - began, brought, &report);

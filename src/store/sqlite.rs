@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use crate::crash::{CrashPoint, passing};
 use crate::journal::{self, DataDir, OpenReport};
 use crate::model::event::JournalRecord;
 use crate::model::ids::UserId;
@@ -349,6 +350,7 @@ fn take(
                 Some(kept) => window_rows::write(transaction, org, user, spec, start, &kept)?,
                 None => window_rows::delete(transaction, org, user, spec, start)?,
             }
+            passing(CrashPoint::Closing);
         }
     }
     Ok(())

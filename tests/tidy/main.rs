@@ -55,6 +55,7 @@ const EDGES: &[&str] = &[
     "src/cli/simulate.rs",
     "src/cli/unfinished.rs",
     "src/clock.rs",
+    "src/crash.rs",
     "src/config/load.rs",
     "src/config/secret.rs",
     "src/driver.rs",

@@ -128,12 +128,38 @@ fn nothing_tells_cargo_of_another_registry() {
                 .into_iter()
                 .flat_map(|table| table.keys());
             for key in keys {
+                // The crate itself, for its tests alone.
+                if name == env!("CARGO_PKG_NAME") && key == "path" {
+                    continue;
+                }
                 let plain = ["version", "features", "default-features"];
                 assert!(plain.contains(&key.as_str()), "{name}: {key}");
             }
         }
     }
     assert!(!manifest.contains_key("patch") && !manifest.contains_key("replace"));
+}
+
+/// Features of this crate in a build of these kinds of edges.
+fn own_features(edges: &str) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--offline", "--depth=0", "--format={f}"])
+        .args(["--edges", edges])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    // The crate's own line is the first.
+    let told = String::from_utf8(output.stdout).unwrap();
+    told.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Where tests end the process, no build but theirs can.
+#[test]
+fn only_builds_of_tests_have_crash_points() {
+    assert_eq!(own_features("all"), "crash-points");
+    assert_eq!(own_features("no-dev"), "");
 }
 
 /// The list may only hold what some crate needs.

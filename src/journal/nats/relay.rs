@@ -20,6 +20,7 @@ use super::error::NatsError;
 use super::link::NatsLink;
 use super::wire::{Floors, ReplayAnswer, ReplayAsk, encode, replay_id, second_id};
 use crate::clock::SystemClock;
+use crate::crash::{CrashPoint, passing};
 use crate::journal::drain::{DRAIN_MAX, is_stopped, overdue, stopped};
 use crate::journal::embedded::JournalError;
 use crate::journal::writer::{JournalHandle, JournalStatus};
@@ -234,6 +235,7 @@ impl<O: RelayObserver> Relay<O> {
             self.buried.extend(gone);
         }
         self.send(&fetched.records, None).await?;
+        passing(CrashPoint::Published);
         self.published = fetched.through;
         Ok(true)
     }

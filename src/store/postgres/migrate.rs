@@ -2,6 +2,8 @@
 
 use tokio_postgres::{Client, Error};
 
+use crate::crash::{CrashPoint, passing};
+
 use super::error::PostgresError;
 use super::link::Link;
 use super::schema::{MIGRATIONS, VERSION_TABLE};
@@ -68,6 +70,7 @@ async fn run(client: &Client) -> Result<i64, Error> {
         .and_then(|found| MIGRATIONS.get(found..));
     for script in missing.unwrap_or_default() {
         client.batch_execute(script).await?;
+        passing(CrashPoint::Migrating);
     }
     if found < known() {
         let note = format!(

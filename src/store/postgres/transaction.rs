@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use tokio_postgres::{Error, Row};
 
+use crate::crash::{CrashPoint, passing};
 use crate::journal::crc32;
 use crate::model::event::JournalRecord;
 use crate::model::ids::UserId;
@@ -99,6 +100,7 @@ pub(super) async fn commit(
         for ((user, group), (facts, kept)) in groups.iter().zip(facts.iter().zip(&kept)) {
             let new = recompute(settings, facts, kept, group, &mut report);
             sort_rows(settings, user, new, &mut written, &mut gone);
+            passing(CrashPoint::Closing);
         }
     }
     let mut last = changes;

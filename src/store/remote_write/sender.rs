@@ -12,6 +12,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::watch;
 
 use crate::config::RemoteWriteConfig;
+use crate::crash::{CrashPoint, passing};
 use crate::model::time::{Millis, UnixMillis};
 use crate::model::window::WindowSpec;
 use crate::upstream::plain_client;
@@ -216,7 +217,7 @@ impl RemoteWrite {
             if !page.rows.is_empty() {
                 let body = body(&self.org, &page.rows);
                 match self.deliver(end, body, stop, observer).await {
-                    Delivery::Taken => {}
+                    Delivery::Taken => passing(CrashPoint::Sent),
                     Delivery::Refused(letter) => dead.push(letter),
                     Delivery::Stopped => return Ok(false),
                 }
