@@ -33,6 +33,7 @@ mod pair;
 mod platform;
 mod platform_dialect;
 mod postgres;
+mod proof;
 mod queue;
 mod queue_trouble;
 mod refusals;

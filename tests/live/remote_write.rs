@@ -201,12 +201,13 @@ async fn samples_read_back_are_the_rows() {
 
 /// What a receiver was sent, and the statuses that it answers with, in turn; then 204.
 #[derive(Debug, Default)]
-struct Script {
+pub(crate) struct Script {
     statuses: Vec<u16>,
-    bodies: Vec<(u16, Bytes)>,
+    pub(crate) bodies: Vec<(u16, Bytes)>,
 }
 
-async fn scripted(statuses: &[u16]) -> (String, Arc<Mutex<Script>>) {
+/// Starts one; gives back where it listens.
+pub(crate) async fn scripted(statuses: &[u16]) -> (String, Arc<Mutex<Script>>) {
     let script = Arc::new(Mutex::new(Script {
         statuses: statuses.to_vec(),
         bodies: Vec::new(),
