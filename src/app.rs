@@ -9,10 +9,12 @@ mod queue;
 mod reload;
 mod rows;
 mod unit;
+mod unlinked;
 mod upkeep;
 mod windows;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -80,6 +82,14 @@ pub enum AppError {
     /// The consumer ended.
     #[error("the consumer of the journal ended")]
     Consume(#[source] ConsumeError),
+    /// An open database has no file any more.
+    #[error(
+        "{} was deleted or replaced while it was open, and what is written to it would be lost; find out what did that, put the file back if there is a copy, and start the exporter again", path.display()
+    )]
+    Unlinked {
+        /// Where the file was.
+        path: PathBuf,
+    },
     /// A part of the exporter died.
     #[error("{part} died; this is a bug")]
     Died {

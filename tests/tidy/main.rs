@@ -42,6 +42,7 @@ const EDGES: &[&str] = &[
     "src/app/reload.rs",
     "src/app/rows.rs",
     "src/app/unit.rs",
+    "src/app/unlinked.rs",
     "src/app/upkeep.rs",
     "src/app/windows.rs",
     "src/cli/demo.rs",
