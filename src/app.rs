@@ -4,6 +4,7 @@
 //! very same thing.
 
 mod databases;
+mod file_system;
 mod polling;
 mod queue;
 mod reload;
@@ -33,6 +34,7 @@ use crate::store::{ConsumeError, PostgresError, RemoteWriteError, StoreError};
 use crate::telemetry::{BuildInfo, Telemetry};
 use crate::upstream::ClientError;
 
+pub use self::file_system::NetworkFileSystem;
 pub(crate) use self::queue::Observer;
 use self::reload::Reloader;
 pub use self::reload::{Loader, LogSwitch, Reloading};
@@ -47,6 +49,9 @@ pub enum AppError {
     /// The data directory.
     #[error("cannot use the data directory")]
     DataDir(#[source] DataDirError),
+    /// Its file system.
+    #[error("cannot use the data directory")]
+    FileSystem(#[source] NetworkFileSystem),
     /// The journal.
     #[error("cannot open the journal")]
     Journal(#[source] JournalError),

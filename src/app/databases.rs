@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
+use super::file_system::refuse_network;
 use super::rows::Rows;
 use super::unlinked::OpenFiles;
 use super::{AppError, upkeep};
@@ -37,6 +38,9 @@ impl Databases {
     ) -> Result<Self, AppError> {
         let role = config.role;
         let needs_dir = role.polls() || matches!(config.store.kind, StoreKind::Sqlite);
+        if needs_dir && !config.store.allow_network_file_system {
+            refuse_network(&config.store.path).map_err(AppError::FileSystem)?;
+        }
         let dir = needs_dir
             .then(|| DataDir::open(&config.store.path))
             .transpose()

@@ -37,6 +37,7 @@ const LONGER_FILES: [(&str, usize); 0] = [];
 const EDGES: &[&str] = &[
     "src/app.rs",
     "src/app/databases.rs",
+    "src/app/file_system.rs",
     "src/app/polling.rs",
     "src/app/queue.rs",
     "src/app/reload.rs",
