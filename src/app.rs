@@ -4,15 +4,18 @@
 //! very same thing.
 
 mod databases;
+mod file_system;
 mod polling;
 mod queue;
 mod reload;
 mod rows;
 mod unit;
+mod unlinked;
 mod upkeep;
 mod windows;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -31,6 +34,7 @@ use crate::store::{ConsumeError, PostgresError, RemoteWriteError, StoreError};
 use crate::telemetry::{BuildInfo, Telemetry};
 use crate::upstream::ClientError;
 
+pub use self::file_system::NetworkFileSystem;
 pub(crate) use self::queue::Observer;
 use self::reload::Reloader;
 pub use self::reload::{Loader, LogSwitch, Reloading};
@@ -45,6 +49,9 @@ pub enum AppError {
     /// The data directory.
     #[error("cannot use the data directory")]
     DataDir(#[source] DataDirError),
+    /// Its file system.
+    #[error("cannot use the data directory")]
+    FileSystem(#[source] NetworkFileSystem),
     /// The journal.
     #[error("cannot open the journal")]
     Journal(#[source] JournalError),
@@ -80,6 +87,14 @@ pub enum AppError {
     /// The consumer ended.
     #[error("the consumer of the journal ended")]
     Consume(#[source] ConsumeError),
+    /// An open database has no file any more.
+    #[error(
+        "{} was deleted or replaced while it was open, and what is written to it would be lost; find out what did that, put the file back if there is a copy, and start the exporter again", path.display()
+    )]
+    Unlinked {
+        /// Where the file was.
+        path: PathBuf,
+    },
     /// A part of the exporter died.
     #[error("{part} died; this is a bug")]
     Died {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::thread;
 
+use super::file_system::refuse_network;
 use super::rows::Rows;
+use super::unlinked::OpenFiles;
 use super::{AppError, upkeep};
 use crate::catalog::DataLoss;
 use crate::clock::SystemClock;
 use crate::config::{Config, QueueKind, StoreKind};
 use crate::journal::{DataDir, EmbeddedJournal, JournalHandle};
-use crate::store::{NoRows, StoreHandle, WindowReader};
+use crate::store::{NoRows, SqliteStore, StoreHandle, WindowReader};
 use crate::telemetry::Telemetry;
 
 /// The databases, opened, each on a thread of its own.
@@ -21,6 +23,8 @@ pub(super) struct Databases {
     pub(super) windows: Arc<dyn WindowReader>,
     pub(super) checkpoint: Vec<(String, String)>,
     pub(super) threads: Vec<thread::JoinHandle<()>>,
+    /// Their files.
+    pub(super) files: OpenFiles,
     /// Its lock keeps a second instance out for as long as this one lives.
     pub(super) dir: Option<DataDir>,
 }
@@ -34,6 +38,9 @@ impl Databases {
     ) -> Result<Self, AppError> {
         let role = config.role;
         let needs_dir = role.polls() || matches!(config.store.kind, StoreKind::Sqlite);
+        if needs_dir && !config.store.allow_network_file_system {
+            refuse_network(&config.store.path).map_err(AppError::FileSystem)?;
+        }
         let dir = needs_dir
             .then(|| DataDir::open(&config.store.path))
             .transpose()
@@ -44,6 +51,7 @@ impl Databases {
             windows: Arc::new(NoRows),
             checkpoint: Vec::new(),
             threads: Vec::new(),
+            files: OpenFiles::default(),
             dir,
         };
         let mut cursor = 0;
@@ -53,6 +61,9 @@ impl Databases {
             databases.store = Some(rows.store);
             databases.windows = rows.windows;
             databases.threads.extend(rows.thread);
+            if let (StoreKind::Sqlite, Some(dir)) = (&config.store.kind, &databases.dir) {
+                databases.files.opened(dir.path().join(SqliteStore::FILE));
+            }
         }
         if let Some(dir) = databases.dir.take() {
             if role.polls() {
@@ -79,6 +90,7 @@ impl Databases {
     ) -> Result<(), AppError> {
         let (journal, opened) =
             EmbeddedJournal::open(dir, cursor, clock.now().wall).map_err(AppError::Journal)?;
+        self.files.opened(dir.path().join(EmbeddedJournal::FILE));
         upkeep::report_quarantine(telemetry, opened.database.quarantined.as_deref());
         if let Some(last) = opened.behind_store {
             telemetry.data_loss(DataLoss::SequenceGap, cursor.saturating_sub(last));

@@ -45,7 +45,7 @@ impl Unit {
         clock: SystemClock,
         kept_for: watch::Receiver<Millis>,
     ) -> Result<Self, AppError> {
-        let databases = Databases::open(config, clock, &telemetry).await?;
+        let mut databases = Databases::open(config, clock, &telemetry).await?;
         let remote_write = windows::remote_write(config, &databases)?;
         let journal = databases.journal.as_ref();
         let nats = queue::connect(config, journal, &databases.checkpoint).await?;
@@ -64,7 +64,7 @@ impl Unit {
         let (reconfigure, configurations) = mpsc::channel(1);
         let wake = Arc::new(Notify::new());
         let movers = Movers::of(config, &databases, nats.clone(), &handles, &pulse, clock);
-        let upkeep = Upkeep::of(&databases, &handles, clock, kept_for);
+        let upkeep = Upkeep::of(&mut databases, &handles, clock, kept_for);
         let work = if let Some(journal) = databases.journal {
             let place = Place {
                 journal,
@@ -119,7 +119,7 @@ impl Unit {
     ) -> Result<(), AppError> {
         // Whoever moves events ends after the driver, so that it takes the last append.
         let (drained, drain) = watch::channel(false);
-        let upkeep = tokio::spawn(self.upkeep.run().in_current_span());
+        let mut upkeep = tokio::spawn(self.upkeep.run().in_current_span());
         let sending = windows::start(self.remote_write, &self.served.telemetry, &stop);
         let mut working = self.work.start(stop.clone());
         let mut moving = self.movers.start(self.wake, &drain);
@@ -131,6 +131,9 @@ impl Unit {
             died = moving.died() => {
                 upkeep.abort();
                 return Err(died);
+            }
+            ended = &mut upkeep => {
+                return Err(ended.unwrap_or(AppError::Died { part: "the upkeep" }));
             }
         }
         upkeep.abort();

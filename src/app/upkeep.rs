@@ -1,14 +1,15 @@
 //! Gauges of backlog and size, retention, and what is counted when a database fails.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::Handles;
 use super::databases::Databases;
+use super::unlinked::OpenFiles;
+use super::{AppError, Handles};
 use crate::catalog::{DataLoss, StoreOperation};
 use crate::clock::SystemClock;
 use crate::journal::{JournalError, JournalHandle};
@@ -17,7 +18,7 @@ use crate::model::time::Millis;
 use crate::store::{StoreError, StoreHandle};
 use crate::telemetry::Telemetry;
 
-/// Sizes and backlog are looked at this often.
+/// Sizes, backlog and the databases' files are looked at this often.
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
 
 /// What is older than the retention is deleted this often.
@@ -27,6 +28,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 pub(super) struct Upkeep {
     journal: Option<JournalHandle>,
     store: Option<StoreHandle>,
+    files: Arc<OpenFiles>,
     telemetry: Arc<Telemetry>,
     clock: SystemClock,
     retention: watch::Receiver<Millis>,
@@ -40,7 +42,7 @@ enum Silent {
 
 impl Upkeep {
     pub(super) fn of(
-        databases: &Databases,
+        databases: &mut Databases,
         handles: &Handles,
         clock: SystemClock,
         retention: watch::Receiver<Millis>,
@@ -48,24 +50,38 @@ impl Upkeep {
         Self {
             journal: databases.journal.clone(),
             store: databases.store.clone(),
+            files: Arc::new(std::mem::take(&mut databases.files)),
             telemetry: Arc::clone(&handles.telemetry),
             clock,
             retention,
         }
     }
 
-    /// Goes on until it is aborted.
-    pub(super) async fn run(self) {
+    /// Goes on until it is aborted, or something is wrong that the exporter cannot live with.
+    pub(super) async fn run(self) -> AppError {
         let mut gauges = tokio::time::interval(GAUGES_EVERY);
         gauges.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut prune = tokio::time::interval(PRUNE_EVERY);
         prune.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             tokio::select! {
-                _ = gauges.tick() => self.gauges().await,
+                _ = gauges.tick() => {
+                    // Before the databases are asked, which may take long.
+                    if let Some(path) = self.gone().await {
+                        return AppError::Unlinked { path };
+                    }
+                    self.gauges().await;
+                }
                 _ = prune.tick() => self.prune().await,
             }
         }
+    }
+
+    /// The file of an open database that is gone. A disk that hangs keeps a thread, and no other.
+    async fn gone(&self) -> Option<PathBuf> {
+        let files = Arc::clone(&self.files);
+        let looked = tokio::task::spawn_blocking(move || files.gone().map(Path::to_owned));
+        looked.await.ok().flatten()
     }
 
     async fn gauges(&self) {

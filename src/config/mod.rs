@@ -219,6 +219,8 @@ pub struct StoreConfig {
     pub kind: StoreKind,
     /// The data directory.
     pub path: PathBuf,
+    /// Whether that may be on a network file system, where SQLite's files can be damaged.
+    pub allow_network_file_system: bool,
     /// How long events and rows are kept.
     pub retention: Millis,
     /// `store.remote_write`; `None`: windows are sent nowhere.

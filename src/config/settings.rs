@@ -157,6 +157,7 @@ pub const SETTINGS: &[Setting] = &[
     text("queue.credentials_file", &[""]),
     words("store.kind", &["sqlite", "postgres"], &[], &["sqlite"]),
     text("store.path", &["./data"]),
+    plain("store.allow_network_file_system", &["false"]),
     plain("store.retention", &["7d"]).live(),
     text("store.url_file", &[""]),
     text("store.remote_write.url", &[""]),

@@ -23,6 +23,7 @@ pub(super) fn store(reader: &mut Reader<'_>, pipeline: &PipelineConfig) -> Store
     let store = StoreConfig {
         kind: kind(reader),
         path: PathBuf::from(reader.value("store.path", values::path)),
+        allow_network_file_system: reader.value("store.allow_network_file_system", values::switch),
         retention: reader.duration("store.retention"),
         remote_write: remote_write::remote_write(reader),
     };

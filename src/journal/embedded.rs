@@ -125,6 +125,9 @@ fn during(operation: &'static str) -> impl Fn(rusqlite::Error) -> JournalError {
 }
 
 impl EmbeddedJournal {
+    /// Name of its file within the data directory.
+    pub const FILE: &str = DATABASE.file;
+
     /// Opens or makes `journal.db`. `stored_until` is the store's cursor: numbers go on after it
     /// even if this file was lost.
     ///

@@ -51,6 +51,9 @@ fn during(operation: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
 }
 
 impl SqliteStore {
+    /// Name of its file within the data directory.
+    pub const FILE: &str = DATABASE.file;
+
     /// Opens or makes `store.db`.
     ///
     /// # Errors

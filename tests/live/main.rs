@@ -23,6 +23,7 @@ mod crowd;
 mod dashboards;
 mod delta;
 mod demo;
+mod disk;
 mod export;
 mod export_filled;
 mod history;

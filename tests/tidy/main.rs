@@ -37,11 +37,13 @@ const LONGER_FILES: [(&str, usize); 0] = [];
 const EDGES: &[&str] = &[
     "src/app.rs",
     "src/app/databases.rs",
+    "src/app/file_system.rs",
     "src/app/polling.rs",
     "src/app/queue.rs",
     "src/app/reload.rs",
     "src/app/rows.rs",
     "src/app/unit.rs",
+    "src/app/unlinked.rs",
     "src/app/upkeep.rs",
     "src/app/windows.rs",
     "src/cli/demo.rs",
