@@ -101,6 +101,22 @@ pub(crate) fn plain_client() -> reqwest::ClientBuilder {
         .tls_version_min(reqwest::tls::Version::TLS_1_2)
 }
 
+/// The client for an organisation's URLs.
+fn builder(source: &SourceConfig, version: &str) -> reqwest::ClientBuilder {
+    let is_https = |url: &Url| url.scheme() == "https";
+    let builder = plain_client()
+        .user_agent(format!("genesys-cloud-exporter/{version}"))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .https_only(is_https(&source.api_url) && is_https(&source.login_url));
+    if is_https(&source.api_url) || is_https(&source.login_url) {
+        builder
+    } else {
+        // No certificate will be checked, so an image without any must not stop the demo.
+        builder.tls_certs_only([])
+    }
+}
+
 impl Client {
     /// Sets up connections, but opens none. `version` is the exporter's, for the user agent.
     ///
@@ -109,18 +125,10 @@ impl Client {
     pub fn new(source: &SourceConfig, version: &str) -> Result<Self, ClientError> {
         usable(&source.api_url, "api_url")?;
         usable(&source.login_url, "login_url")?;
-        let is_https = |url: &Url| url.scheme() == "https";
-        let mut builder = plain_client()
-            .user_agent(format!("genesys-cloud-exporter/{version}"))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .https_only(is_https(&source.api_url) && is_https(&source.login_url));
-        if !is_https(&source.api_url) && !is_https(&source.login_url) {
-            // No certificate will be checked, so an image without any must not stop the demo.
-            builder = builder.tls_certs_only([]);
-        }
         Ok(Self {
-            http: builder.build().map_err(ClientError::Build)?,
+            http: builder(source, version)
+                .build()
+                .map_err(ClientError::Build)?,
             api_url: source.api_url.clone(),
             login_url: source.login_url.clone(),
             credentials: Arc::new(Credentials::new(source)),

@@ -28,7 +28,7 @@ async fn start(directory: &Path) -> Exporter {
         gauges.then_some(url)
     })
     .await;
-    Exporter { process, url, http }
+    Exporter::of(process, url, http)
 }
 
 async fn interrupt(demo: Exporter) {

@@ -14,7 +14,17 @@ const NOTICED_BOUND: Duration = Duration::from_secs(40);
 const POLLS_BOUND: Duration = Duration::from_secs(60);
 
 async fn small() -> Organisation {
-    let arguments = ["--agents", "20", "--queues", "3", "--cache-refresh", "1s"];
+    // Lively, so that there soon is something to keep.
+    let arguments = [
+        "--agents",
+        "20",
+        "--queues",
+        "3",
+        "--tempo",
+        "12",
+        "--cache-refresh",
+        "1s",
+    ];
     Organisation::simulate(&arguments).await
 }
 
@@ -83,19 +93,20 @@ async fn polling_goes_on_while_commits_hang() {
     // Kept before it is shown: at most an append that was under way came through.
     assert!(during.accepted() <= before.accepted() + 1.0);
     assert_eq!(exporter.get("/-/healthy").await.status, 200);
-    for other in locks {
-        other.execute_batch("ROLLBACK").unwrap();
-    }
-    let caught_up = |page: &Page| page.accepted() >= before.accepted() + 6.0;
-    let what = "what was asked meanwhile is shown";
-    exporter.wait_page(what, POLLS_BOUND, caught_up).await;
     let stored = || -> i64 {
         let store = rusqlite::Connection::open(setup.data().join("store.db")).unwrap();
         store
             .query_row("SELECT count(*) FROM agent_event", [], |row| row.get(0))
             .unwrap()
     };
+    // A lock of writers lets readers in.
     let at_release = stored();
+    for other in locks {
+        other.execute_batch("ROLLBACK").unwrap();
+    }
+    let caught_up = |page: &Page| page.accepted() >= before.accepted() + 6.0;
+    let what = "what was asked meanwhile is shown";
+    exporter.wait_page(what, POLLS_BOUND, caught_up).await;
     wait_for("events are stored again", POLLS_BOUND, async || {
         (stored() > at_release).then_some(())
     })

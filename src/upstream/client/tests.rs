@@ -304,6 +304,28 @@ async fn silence_ends_at_the_deadline() {
     }
 }
 
+/// Never knows an address, and never says so.
+struct SilentResolver;
+
+impl reqwest::dns::Resolve for SilentResolver {
+    fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_resolver_that_hangs_is_waited_for_until_the_deadline() {
+    let source = source("http://platform.example", "http://platform.example");
+    let mut client = Client::new(&source, "0.0.0-test").unwrap();
+    let resolving = builder(&source, "0.0.0-test").dns_resolver(Arc::new(SilentResolver));
+    client.http = resolving.build().unwrap();
+    let answer = send(&client, &ApiRequest::Login, SHORT).await;
+    assert_eq!(answer.result, Err(TransportFailure::Timeout));
+    let took = (answer.received_at.mono - answer.sent_at.mono).to_duration();
+    assert!(took + Duration::from_millis(1) >= SHORT, "{took:?}");
+    assert!(took < LONG / 2, "{took:?}");
+}
+
 #[tokio::test]
 async fn a_status_without_success_survives_its_body() {
     let mut cut = answer("503 Service Unavailable", "retry-after: 7\r\n", b"busy!");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -31,7 +32,7 @@ const ROWS_A_PAGE: usize = 250;
 /// Settings and a directory for data, kept over restarts.
 #[derive(Debug)]
 pub(crate) struct Setup {
-    pub(crate) directory: TempDir,
+    pub(crate) directory: Arc<TempDir>,
     settings: BTreeMap<&'static str, String>,
     variables: BTreeMap<&'static str, String>,
 }
@@ -39,7 +40,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// Short intervals and windows, and a budget that is no matter.
     pub(crate) fn new(organisation: &Organisation) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Arc::new(tempfile::tempdir().unwrap());
         let secret = directory.path().join("secret");
         std::fs::write(&secret, CLIENT_SECRET).unwrap();
         #[cfg(unix)]
@@ -146,6 +147,7 @@ impl Setup {
             process,
             url: format!("http://{address}"),
             http: Http::new(),
+            _directory: Some(Arc::clone(&self.directory)),
         }
     }
 
@@ -218,9 +220,21 @@ pub(crate) struct Exporter {
     pub(crate) process: Process,
     pub(crate) url: String,
     pub(crate) http: Http,
+    /// Its databases' files must be there for as long as it runs.
+    _directory: Option<Arc<TempDir>>,
 }
 
 impl Exporter {
+    /// One that keeps no files of a setup's.
+    pub(crate) fn of(process: Process, url: String, http: Http) -> Self {
+        Self {
+            process,
+            url,
+            http,
+            _directory: None,
+        }
+    }
+
     /// GET of a path.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.http.get(&format!("{}{path}", self.url)).await
