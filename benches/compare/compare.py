@@ -153,8 +153,8 @@ class Exporter(Contender):
 
     def __init__(self, binary, base, dialect, interval, folder):
         self.address = f"127.0.0.1:{port()}"
-        config = Path(folder) / "config.yml"
-        config.write_text(
+        self.config = Path(folder) / "config.yml"
+        self.text = (
             f"source: {{ dialect: {dialect}, client_id: demo, api_url: '{base}',"
             f" login_url: '{base}', notifications: 'off' }}\n"
             f"poll: {{ interval: {interval:g}s, timeout: {interval * 0.8:g}s }}\n"
@@ -163,8 +163,9 @@ class Exporter(Contender):
             f"web: {{ listen: ['{self.address}'] }}\n"
             "log: { level: error }\n"
         )
+        self.config.write_text(self.text)
         environment = {**os.environ, "GENESYSCLOUD_CLIENT_SECRET": "demo"}
-        super().__init__([binary, "run", "--config.file", config], env=environment)
+        super().__init__([binary, "run", "--config.file", self.config], env=environment)
         self.interval = interval
 
     def page(self):
@@ -185,15 +186,27 @@ class Exporter(Contender):
         await asyncio.sleep(2 * self.interval)
         return await wait_for("a cycle", lambda: (n := self.cycles()) > begun and n)
 
+    async def grant(self, budget):
+        """Another budget from now on, and some cycles to get used to it."""
+        grant = f"requests_per_minute: {budget}"
+        self.config.write_text(self.text.replace(f"requests_per_minute: {BUDGET}", grant))
+        self.process.send_signal(signal.SIGHUP)
+        left = "genesyscloud_api_budget_remaining_requests"
+        await wait_for("the budget", lambda: self.value(left) <= budget)
+        first = await asyncio.to_thread(self.cycles)
+        await wait_for("some cycles", lambda: self.cycles() >= first + 3, every=2.0)
+
     def settled(self):
         # The first joins are over: what follows is the daily round.
         return self.cycles() >= 2 and self.value("genesyscloud_routing_join_coverage_ratio") > 0.99
 
 
-async def measure(contender, statistics_url, proxy, cycles):
+async def measure(contender, statistics_url, proxy, cycles, then):
     """What one cycle takes, again and again."""
     await contender.begin()
     await wait_for("the start", contender.settled, every=2.0)
+    if then and isinstance(contender, Exporter):
+        await contender.grant(then)
     pid = contender.process.pid
     rounds = []
     for _ in range(cycles):
@@ -251,7 +264,9 @@ async def side_by_side(options, dialect, agents):
             for name, make in makers.items():
                 if name not in options.who or (name == SCRIPT and agents > options.script_max):
                     continue
-                results[name] = await measure(make(), statistics_url, proxy, options.cycles)
+                results[name] = await measure(
+                    make(), statistics_url, proxy, options.cycles, options.then_budget
+                )
                 print(f"  {name}: {told(*results[name])}", flush=True)
     finally:
         simulator.terminate()
@@ -422,6 +437,11 @@ async def main():
     parser.add_argument(
         "--tempo", type=float, default=1.0,
         help="of the organisation: 0.02 is one in which hardly anybody does anything",
+    )
+    parser.add_argument(
+        "--then-budget", type=int, metavar="REQUESTS",
+        help="a minute, once everybody is joined: else all that is left of the budget goes to asking"
+        " for those who have not changed",
     )
     parser.add_argument("--interval", type=float, default=15.0, help="seconds")
     parser.add_argument("--script-max", type=int, default=10_000, help="agents")
