@@ -5,6 +5,7 @@
 //! the process are stand-ins. One seed decides everything, so the same options give the same
 //! bytes.
 
+pub mod agenda; //  what is to happen when
 mod columns; //     samples kept, series by series
 mod exporter; //    the exporter under test, without sockets
 mod machine; //     how long things take on a machine that is none

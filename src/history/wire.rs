@@ -9,10 +9,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-use crate::model::time::Millis;
+use crate::model::time::{Millis, Now, UnixMillis};
 use crate::simulator::exchange::{Delivery, SimRequest, SimResponse};
-use crate::upstream::request::{ApiRequest, Endpoint, Method};
-use crate::upstream::response::{Headers, Response, TransportFailure};
+use crate::simulator::platform::SimulatedPlatform;
+use crate::upstream::request::{ApiRequest, Endpoint, Method, RequestId};
+use crate::upstream::response::{Answer, Headers, Response, TransportFailure};
 
 /// How the simulator's server drips a slow body.
 const DRIP_BYTES: i64 = 64;
@@ -41,6 +42,43 @@ pub fn written(request: &ApiRequest, token: Option<&str>) -> Option<SimRequest> 
         body,
         ..SimRequest::default()
     })
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub struct Flight {
+    /// Its number.
+    pub id: RequestId,
+    /// What it asks.
+    pub request: ApiRequest,
+    /// Both clocks of whoever sent it.
+    pub sent_at: Now,
+    /// How long its answer is waited for.
+    pub timeout: Millis,
+    /// What it was sent with.
+    pub token: Option<String>,
+}
+
+impl Flight {
+    /// It reaches the platform: what will come back.
+    pub fn reach(&self, platform: &mut SimulatedPlatform, now: UnixMillis) -> Arrival {
+        let patience = (self.timeout - (now - self.sent_at.wall)).max(Millis::ZERO);
+        let Some(request) = written(&self.request, self.token.as_deref()) else {
+            return nothing(TransportFailure::NoToken, Millis::ZERO);
+        };
+        let response = platform.handle(&request, now);
+        arrive(self.request.endpoint(), &response, patience)
+    }
+
+    /// What the pipeline is told.
+    pub fn answered(&self, result: Result<Response, TransportFailure>, received_at: Now) -> Answer {
+        Answer {
+            id: self.id,
+            sent_at: self.sent_at,
+            received_at,
+            result,
+        }
+    }
 }
 
 /// What comes back.

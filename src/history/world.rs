@@ -1,24 +1,21 @@
 //! The event loop: executes effects as the driver does, in virtual time, until the end.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::agenda::Agenda;
 use super::columns::Recording;
 use super::exporter::{Exporter, HistoryError};
 use super::machine::Machine;
 use super::script::{Script, check_every};
-use super::wire::{self, Arrival};
+use super::wire::{Arrival, Flight};
 use crate::config::{self, Config, Environment};
 use crate::effect::{Append, Effect};
 use crate::model::time::{Millis, Monotonic, Now, UnixMillis};
 use crate::pipeline::Pipeline;
 use crate::simulator::org::OrgSpec;
 use crate::simulator::platform::{SimulatedPlatform, SimulatorOptions};
-use crate::upstream::request::{ApiRequest, RequestId};
-use crate::upstream::response::{Answer, TransportFailure};
 
 /// The exporter starts so long before the first sample: 500 agents are joined within five minutes
 /// (README, Scaling), and a window closes after that.
@@ -29,10 +26,6 @@ const PRUNE_EVERY: Millis = Millis::from_secs(3_600);
 
 /// The driver's loop turns at least this often.
 const PULSE: Millis = Millis::from_secs(5);
-
-/// Turns within one millisecond before the loop counts as spinning: far more than there can be
-/// answers and appends at once.
-const TURNS_MAX: u32 = 10_000;
 
 /// What past to make up.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,15 +116,6 @@ pub fn record(
     Ok(world.recording)
 }
 
-/// A request on its way.
-struct Flight {
-    id: RequestId,
-    request: ApiRequest,
-    sent_at: Now,
-    timeout: Millis,
-    token: Option<String>,
-}
-
 enum Event {
     Reach(Flight),
     Arrive(Box<(Flight, Arrival)>),
@@ -154,12 +138,9 @@ struct World<'o> {
     origin: UnixMillis,
     now: UnixMillis,
     token: Option<String>,
-    queue: BinaryHeap<Reverse<(UnixMillis, u64)>>,
-    events: BTreeMap<u64, Event>,
-    scheduled: u64,
+    agenda: Agenda<Event>,
     in_flight: usize,
     storing: bool,
-    turns: u32,
 }
 
 impl<'o> World<'o> {
@@ -184,16 +165,13 @@ impl<'o> World<'o> {
             origin,
             now: origin,
             token: None,
-            queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
-            scheduled: 0,
+            agenda: Agenda::default(),
             in_flight: 0,
             storing: false,
-            turns: 0,
         };
-        world.at(begins, Event::Script);
-        world.at(options.scraped_at(0), Event::Scrape);
-        world.at(origin + PRUNE_EVERY, Event::Prune);
+        world.agenda.put(begins, Event::Script);
+        world.agenda.put(options.scraped_at(0), Event::Scrape);
+        world.agenda.put(origin + PRUNE_EVERY, Event::Prune);
         Ok(world)
     }
 
@@ -204,28 +182,17 @@ impl<'o> World<'o> {
         }
     }
 
-    fn at(&mut self, at: UnixMillis, event: Event) {
-        self.scheduled += 1;
-        self.queue.push(Reverse((at, self.scheduled)));
-        self.events.insert(self.scheduled, event);
-    }
-
     /// The next thing that happens; says whether it was a scrape.
     fn turn(&mut self) -> Result<bool, HistoryError> {
         let clocks = self.clocks();
         let deadline = self.exporter.pipeline.next_deadline(clocks);
         let due = self.origin + (deadline.min(clocks.mono + PULSE) - Monotonic(0));
-        let Reverse((event, _)) = *self.queue.peek().expect("there is a next prune");
-        let next = event.min(due).max(self.now);
-        self.turns = if next == self.now { self.turns + 1 } else { 0 };
-        assert!(self.turns < TURNS_MAX, "the pipeline spins at {}", self.now);
-        self.now = next;
-        if event > self.now {
+        let event = self.agenda.next_at().expect("there is a next prune");
+        self.now = event.min(due).max(self.now);
+        let Some(event) = self.agenda.take(self.now) else {
             self.step(Pipeline::on_due);
             return Ok(false);
-        }
-        let Reverse((_, number)) = self.queue.pop().expect("it was peeked at");
-        let event = self.events.remove(&number).expect("it is scheduled once");
+        };
         let scrape = matches!(event, Event::Scrape);
         self.happen(event)?;
         Ok(scrape)
@@ -246,11 +213,11 @@ impl<'o> World<'o> {
             Event::Scrape => {
                 self.exporter
                     .scrape(&self.machine, self.in_flight, &mut self.recording)?;
-                self.at(self.now + self.options.step, Event::Scrape);
+                self.agenda.put(self.now + self.options.step, Event::Scrape);
             }
             Event::Prune => {
                 self.exporter.prune(self.now - self.retention)?;
-                self.at(self.now + PRUNE_EVERY, Event::Prune);
+                self.agenda.put(self.now + PRUNE_EVERY, Event::Prune);
             }
             Event::Script => {
                 let faults = self.options.script.faults.clone();
@@ -279,11 +246,11 @@ impl<'o> World<'o> {
                     };
                     self.in_flight += 1;
                     let reaches = self.now + self.machine.way();
-                    self.at(reaches, Event::Reach(flight));
+                    self.agenda.put(reaches, Event::Reach(flight));
                 }
                 Effect::Append(append) => {
                     let durable = self.now + self.machine.append();
-                    self.at(durable, Event::Durable(append));
+                    self.agenda.put(durable, Event::Durable(append));
                 }
                 Effect::Publish(view) => self.exporter.view = view,
                 Effect::Measure(measurement) => self.exporter.telemetry.measure(measurement),
@@ -297,17 +264,10 @@ impl<'o> World<'o> {
     }
 
     fn reach(&mut self, flight: Flight) {
-        let sent = self.now - flight.sent_at.wall;
-        let patience = (flight.timeout - sent).max(Millis::ZERO);
-        let arrival = match wire::written(&flight.request, flight.token.as_deref()) {
-            None => wire::nothing(TransportFailure::NoToken, Millis::ZERO),
-            Some(request) => {
-                let response = self.platform.handle(&request, self.now);
-                wire::arrive(flight.request.endpoint(), &response, patience)
-            }
-        };
+        let arrival = flight.reach(&mut self.platform, self.now);
         let arrives = self.now + arrival.takes + self.machine.way();
-        self.at(arrives, Event::Arrive(Box::new((flight, arrival))));
+        self.agenda
+            .put(arrives, Event::Arrive(Box::new((flight, arrival))));
     }
 
     fn arrive(&mut self, flight: &Flight, arrival: Arrival) {
@@ -315,12 +275,7 @@ impl<'o> World<'o> {
         if let Some(token) = arrival.token {
             self.token = Some(token);
         }
-        let answer = Answer {
-            id: flight.id,
-            sent_at: flight.sent_at,
-            received_at: self.clocks(),
-            result: arrival.result,
-        };
+        let answer = flight.answered(arrival.result, self.clocks());
         let outcome = match &answer.result {
             Ok(response) => Ok(response.status),
             Err(failure) => Err(*failure),
@@ -352,6 +307,6 @@ impl<'o> World<'o> {
         let took = self
             .machine
             .batch(slow.is_some_and(|slow| slow.contains(&into)));
-        self.at(self.now + took, Event::Batch(took));
+        self.agenda.put(self.now + took, Event::Batch(took));
     }
 }

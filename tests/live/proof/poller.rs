@@ -1,20 +1,17 @@
 //! The event loop of who polls: executes the pipeline's effects as the driver does, against the
 //! simulated platform and in virtual time; appends go into the real journal.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use genesys_cloud_exporter::effect::{Append, Effect};
-use genesys_cloud_exporter::history::wire::{self, Arrival};
+use genesys_cloud_exporter::history::agenda::Agenda;
+use genesys_cloud_exporter::history::wire::{Arrival, Flight};
 use genesys_cloud_exporter::journal::JournalHandle;
 use genesys_cloud_exporter::model::time::{Millis, Monotonic, Now, UnixMillis};
 use genesys_cloud_exporter::pipeline::Pipeline;
 use genesys_cloud_exporter::simulator::org::OrgSpec;
 use genesys_cloud_exporter::simulator::platform::{SimulatedPlatform, SimulatorOptions};
-use genesys_cloud_exporter::upstream::request::{ApiRequest, RequestId};
-use genesys_cloud_exporter::upstream::response::{Answer, TransportFailure};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
@@ -25,23 +22,11 @@ use crate::support::wait::wait_for;
 /// The driver's loop turns at least this often.
 const PULSE: Millis = Millis::from_secs(5);
 
-/// Turns within one millisecond before the loop counts as spinning.
-const TURNS_MAX: u32 = 10_000;
-
 /// One way between exporter and platform, in milliseconds.
 const WAY: std::ops::RangeInclusive<i64> = 20..=120;
 
 /// Until an append is durable, in milliseconds.
 const DISK: std::ops::RangeInclusive<i64> = 1..=20;
-
-/// A request on its way.
-struct Flight {
-    id: RequestId,
-    request: ApiRequest,
-    sent_at: Now,
-    timeout: Millis,
-    token: Option<String>,
-}
 
 enum Event {
     Reach(Flight),
@@ -60,10 +45,7 @@ pub(super) struct Poller {
     now: UnixMillis,
     token: Option<String>,
     random: ChaCha8Rng,
-    queue: BinaryHeap<Reverse<(UnixMillis, u64)>>,
-    events: BTreeMap<u64, Event>,
-    scheduled: u64,
-    turns: u32,
+    agenda: Agenda<Event>,
     records: usize,
 }
 
@@ -94,10 +76,7 @@ impl Poller {
             now: started,
             token: None,
             random: ChaCha8Rng::seed_from_u64(started.0 as u64),
-            queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
-            scheduled: 0,
-            turns: 0,
+            agenda: Agenda::default(),
             records: 0,
         }
     }
@@ -146,27 +125,17 @@ impl Poller {
         }
     }
 
-    fn at(&mut self, at: UnixMillis, event: Event) {
-        self.scheduled += 1;
-        self.queue.push(Reverse((at, self.scheduled)));
-        self.events.insert(self.scheduled, event);
-    }
-
     /// The next thing that happens.
     async fn turn(&mut self) {
         let clocks = self.clocks();
         let deadline = self.pipeline.next_deadline(clocks);
         let due = self.started + (deadline.min(clocks.mono + PULSE) - Monotonic(0));
-        let event = self.queue.peek().map(|Reverse((at, _))| *at);
-        let next = event.map_or(due, |at| at.min(due)).max(self.now);
-        self.turns = if next == self.now { self.turns + 1 } else { 0 };
-        assert!(self.turns < TURNS_MAX, "the pipeline spins at {}", self.now);
-        self.now = next;
-        if event.is_none_or(|at| at > self.now) {
+        let event = self.agenda.next_at();
+        self.now = event.map_or(due, |at| at.min(due)).max(self.now);
+        let Some(event) = self.agenda.take(self.now) else {
             return self.step(Pipeline::on_due);
-        }
-        let Reverse((_, number)) = self.queue.pop().expect("it was peeked at");
-        match self.events.remove(&number).expect("it is scheduled once") {
+        };
+        match event {
             Event::Reach(flight) => self.reach(flight),
             Event::Arrive(arrived) => {
                 let (flight, arrival) = *arrived;
@@ -198,11 +167,11 @@ impl Poller {
                         token: self.token.clone(),
                     };
                     let reaches = self.now + self.way();
-                    self.at(reaches, Event::Reach(flight));
+                    self.agenda.put(reaches, Event::Reach(flight));
                 }
                 Effect::Append(append) => {
                     let takes = Millis(self.random.random_range(DISK));
-                    self.at(self.now + takes, Event::Durable(append));
+                    self.agenda.put(self.now + takes, Event::Durable(append));
                 }
                 Effect::Publish(_) | Effect::Measure(_) | Effect::Notice(_) => {}
                 Effect::OpenSocket { .. } | Effect::PingSocket(_) | Effect::CloseSocket(_) => {
@@ -217,29 +186,17 @@ impl Poller {
     }
 
     fn reach(&mut self, flight: Flight) {
-        let sent = self.now - flight.sent_at.wall;
-        let patience = (flight.timeout - sent).max(Millis::ZERO);
-        let arrival = match wire::written(&flight.request, flight.token.as_deref()) {
-            None => wire::nothing(TransportFailure::NoToken, Millis::ZERO),
-            Some(request) => {
-                let response = self.platform.handle(&request, self.now);
-                wire::arrive(flight.request.endpoint(), &response, patience)
-            }
-        };
+        let arrival = flight.reach(&mut self.platform, self.now);
         let arrives = self.now + arrival.takes + self.way();
-        self.at(arrives, Event::Arrive(Box::new((flight, arrival))));
+        self.agenda
+            .put(arrives, Event::Arrive(Box::new((flight, arrival))));
     }
 
     fn arrive(&mut self, flight: &Flight, arrival: Arrival) {
         if let Some(token) = arrival.token {
             self.token = Some(token);
         }
-        let answer = Answer {
-            id: flight.id,
-            sent_at: flight.sent_at,
-            received_at: self.clocks(),
-            result: arrival.result,
-        };
+        let answer = flight.answered(arrival.result, self.clocks());
         self.step(|pipeline, now| pipeline.on_answer(&answer, now));
     }
 

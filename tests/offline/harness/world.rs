@@ -1,10 +1,8 @@
 //! The event loop: executes effects as the driver does, in virtual time.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-
 use genesys_cloud_exporter::config::Config;
 use genesys_cloud_exporter::effect::{Append, Effect};
+use genesys_cloud_exporter::history::agenda::Agenda;
 use genesys_cloud_exporter::model::event::JournalRecord;
 use genesys_cloud_exporter::model::time::{Monotonic, Now, UnixMillis};
 use genesys_cloud_exporter::model::window::WindowRow;
@@ -26,10 +24,6 @@ use super::transport::{self, Arrival};
 
 /// The driver's loop turns at least this often.
 const PULSE: i64 = 5_000;
-
-/// Turns within one millisecond before the loop counts as spinning: far more than there can be
-/// answers and appends at once.
-const TURNS_MAX: u32 = 10_000;
 
 /// A request on its way.
 pub(super) struct Flight {
@@ -81,12 +75,9 @@ pub(crate) struct World<'o> {
     asleep_until: i64,
     silence_until: i64,
     disk_until: i64,
-    queue: BinaryHeap<Reverse<(i64, u64)>>,
-    events: BTreeMap<u64, Event>,
-    scheduled: u64,
+    agenda: Agenda<Event>,
     pub(super) life: Option<Life>,
     pub(super) sockets: Sockets,
-    turns: u32,
     /// Every effect as text, if asked for.
     pub(crate) log: Option<String>,
     pub(crate) digest: u64,
@@ -111,13 +102,10 @@ impl<'o> World<'o> {
             outage_until: 0,
             silence_until: 0,
             disk_until: 0,
-            queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
-            scheduled: 0,
+            agenda: Agenda::default(),
             lives: 0,
             life: None,
             sockets: Sockets::default(),
-            turns: 0,
             log: None,
             digest: 0xcbf2_9ce4_8422_2325,
             options: options.clone(),
@@ -139,28 +127,15 @@ impl<'o> World<'o> {
     }
 
     fn turn(&mut self) {
-        let event = self.queue.peek().map(|Reverse((at, _))| *at);
+        let event = self.agenda.next_at().map(|at| at.0);
         let frames = self.frames_due();
         let due = self.life.as_ref().map(|life| self.due(life));
-        let before = self.now;
         let next = [event, due, frames].into_iter().flatten().min();
         let next = next.unwrap_or_else(|| self.options.end());
         self.now = self.now.max(next);
-        self.turns = if self.now == before {
-            self.turns + 1
-        } else {
-            0
-        };
-        assert!(
-            self.turns < TURNS_MAX,
-            "the pipeline spins at {}",
-            UnixMillis(self.now)
-        );
         if frames.is_some_and(|frames| frames <= self.now) {
             self.pump();
-        } else if event.is_some_and(|event| event <= self.now) {
-            let Reverse((_, number)) = self.queue.pop().expect("it was peeked at");
-            let event = self.events.remove(&number).expect("it is scheduled once");
+        } else if let Some(event) = self.agenda.take(UnixMillis(self.now)) {
             self.happen(event);
         } else if due.is_some_and(|due| due <= self.now) {
             self.step_pipeline(Pipeline::on_due);
@@ -188,9 +163,7 @@ impl<'o> World<'o> {
     }
 
     pub(super) fn at(&mut self, at: i64, event: Event) {
-        self.scheduled += 1;
-        self.queue.push(Reverse((at, self.scheduled)));
-        self.events.insert(self.scheduled, event);
+        self.agenda.put(UnixMillis(at), event);
     }
 
     fn observe(&mut self, what: Observation) {
