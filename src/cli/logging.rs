@@ -112,7 +112,10 @@ impl<W: Write, N: Fn() -> Now> LogLayer<W, N> {
                 ),
             };
             // What one organisation repeats keeps no other silent.
-            let kind = org.map_or(kind.clone(), |org| format!("{org} {kind}"));
+            let kind = match org {
+                Some(org) => format!("{org} {kind}"),
+                None => kind,
+            };
             match state.repeats.admit(&kind, now.mono) {
                 Admission::Suppress => return,
                 Admission::Write { suppressed: count } => suppressed = count,

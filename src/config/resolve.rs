@@ -128,6 +128,17 @@ fn source(
     // Who asks the platform for nothing need not be able to.
     let asks = role.polls();
     let listed = reader.listed.map(|place| (name.as_str(), place));
+    let one_of_several = listed.is_some();
+    let client_id = |text: &str| {
+        values::client_id(text).map_err(|refusal| {
+            if one_of_several && text.is_empty() {
+                // No variable is about one of several.
+                Refusal::new(refusal.what, "give it in the list")
+            } else {
+                refusal
+            }
+        })
+    };
     let found = asks
         .then(|| secret::find(environment, file, listed, reader.mistakes, reader.warnings))
         .flatten();
@@ -140,7 +151,7 @@ fn source(
         api_url,
         login_url,
         client_id: if asks {
-            reader.required("source.client_id", values::client_id)
+            reader.required("source.client_id", client_id)
         } else {
             String::new()
         },

@@ -73,6 +73,14 @@ pub(super) fn find(
         Some((name, _)) => vec![secret_variable_of(name)],
         None => vec![SECRET_VARIABLE.to_owned(), by_rule],
     };
+    if listed.is_some() && variable(environment, SECRET_VARIABLE).is_some() {
+        let refusal = Refusal::new(
+            "has no effect beside sources",
+            "each organisation has a variable of its own, such as GENESYSCLOUD_CLIENT_SECRET_NORTH",
+        );
+        let place = Place::Environment(SECRET_VARIABLE.to_owned());
+        warnings.push(Finding::new(place, KEY, refusal));
+    }
     let hint = format!(
         "name a file in source.client_secret_file, or set {}",
         variables[0]

@@ -221,6 +221,17 @@ mod tests {
     }
 
     #[test]
+    fn the_secret_of_one_is_warned_of_once_beside_a_list() {
+        let loaded = read_two(&[("GENESYSCLOUD_CLIENT_SECRET", "nobodys")]).unwrap();
+        let [warning] = &loaded.warnings[..] else {
+            panic!("{:?}", loaded.warnings);
+        };
+        let text = warning.to_string();
+        assert!(text.contains("has no effect beside sources"), "{text}");
+        assert!(!text.contains("nobodys"), "{text}");
+    }
+
+    #[test]
     fn rows_of_several_organisations_are_each_in_their_place() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("c.yml");

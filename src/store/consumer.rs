@@ -2,8 +2,8 @@
 //!
 //! A batch is acknowledged only after the store's commit, so a crash at any point repeats work
 //! and loses none. While the store commits a batch, the journal forgets the one before it and
-//! reads the one after it. It does not look into records. It ends when told to, or when the journal's or
-//! the store's thread is gone, for then only a restart helps.
+//! reads the one after it. It does not look into records. It ends when told to, or when the
+//! journal's or the store's thread is gone, for then only a restart helps.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -168,9 +168,13 @@ impl Consumer {
             return Ok(false);
         }
         passing(CrashPoint::Received);
-        let store = self.store.clone();
+        let (store, clock) = (self.store.clone(), self.clock);
         let through = fetched.through;
-        let (done, ahead) = tokio::join!(store.commit(fetched.records), self.meanwhile(through));
+        let commit = async move {
+            let done = store.commit(fetched.records).await;
+            (done, clock.now().mono)
+        };
+        let ((done, at), ahead) = tokio::join!(commit, self.meanwhile(through));
         let report = match done {
             Ok(report) => report,
             Err(error) => {
@@ -186,7 +190,7 @@ impl Consumer {
         passing(CrashPoint::Committed);
         self.committed = Some(through);
         self.found = Fetched::default();
-        observer.batch(self.clock.now().mono - began, brought, &report);
+        observer.batch(at - began, brought, &report);
         self.ahead = ahead?;
         let stored = match &self.ahead {
             // Stored and not forgotten yet, it waits no more.

@@ -19,6 +19,13 @@ pub(super) struct Pushed<'a> {
     pub(super) org: Option<&'a str>,
 }
 
+impl Pushed<'_> {
+    pub(super) const NOWHERE: Self = Pushed {
+        meter: None,
+        org: None,
+    };
+}
+
 /// A series of a histogram, twice.
 #[derive(Debug)]
 pub(super) struct Twin {

@@ -70,21 +70,18 @@ impl Telemetry {
 
     /// Of a process that serves several organisations: nothing that is about one.
     pub fn of_process(build: BuildInfo) -> Self {
-        let push = Pushed {
-            meter: None,
-            org: None,
-        };
-        Self::registered(build, push, Share::Process, Some(ProcessCollector::new()))
+        Self::registered(
+            build,
+            Pushed::NOWHERE,
+            Share::Process,
+            Some(ProcessCollector::new()),
+        )
     }
 
     /// Without what the operating system tells of this process: for an exporter that lives in
     /// virtual time.
     pub fn without_process(build: BuildInfo) -> Self {
-        let push = Pushed {
-            meter: None,
-            org: None,
-        };
-        Self::registered(build, push, Share::Whole, None)
+        Self::registered(build, Pushed::NOWHERE, Share::Whole, None)
     }
 
     /// In the order of the catalog, which is that of the page.

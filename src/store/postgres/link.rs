@@ -36,7 +36,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const VERSION_MIN: i64 = 130_000;
 
 /// How every session begins. A commit that was answered must have reached the disk; a server that
-/// is set up to keep more than its own disk's word keeps doing so.
+/// is set up to keep more than its own disk's word keeps doing so. Statements take arrays, of which
+/// a plan can know nothing, so each is planned once a connection.
 const SESSION: &str = "
     SET application_name = 'genesys-cloud-exporter';
     SET TimeZone = 'UTC';

@@ -285,3 +285,36 @@ impl Live {
 fn plain<'p>(param: &'p Param<'_>) -> Asked<'p> {
     param.as_ref()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Cluster, DATABASE, store};
+    use super::*;
+    use crate::store::tests::settings;
+
+    /// A day begins with a partition of which the planner knows nothing, and all that is asked of it
+    /// then is asked thousands of times before anybody analyses it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn facts_are_found_by_the_primary_key_before_anybody_has_analysed_a_table() {
+        let cluster = Cluster::start();
+        store(&cluster, &settings(300)).open().await.unwrap();
+        for (query, more) in [
+            (Query::LoadEvents, ""),
+            (Query::LoadConfirmations, ""),
+            (Query::LoadWindows, ", 300000"),
+        ] {
+            let sql = query.sql();
+            let plan = cluster.ask(
+                DATABASE,
+                &format!(
+                    "SET plan_cache_mode = 'force_generic_plan'; PREPARE asked AS {sql}; \
+                     EXPLAIN EXECUTE asked ('o', ARRAY['u'], ARRAY[now()], ARRAY[now()]{more})"
+                ),
+            );
+            assert!(plan.contains("_pkey on "), "{query:?}: {plan}");
+            for by_time in ["_state_entered_at_user_id_idx", "_window_start_user_id_idx"] {
+                assert!(!plan.contains(by_time), "{query:?}: {plan}");
+            }
+        }
+    }
+}
