@@ -73,13 +73,8 @@ pub(super) fn find(
         Some((name, _)) => vec![secret_variable_of(name)],
         None => vec![SECRET_VARIABLE.to_owned(), by_rule],
     };
-    if listed.is_some() && variable(environment, SECRET_VARIABLE).is_some() {
-        let refusal = Refusal::new(
-            "has no effect beside sources",
-            "each organisation has a variable of its own, such as GENESYSCLOUD_CLIENT_SECRET_NORTH",
-        );
-        let place = Place::Environment(SECRET_VARIABLE.to_owned());
-        warnings.push(Finding::new(place, KEY, refusal));
+    if listed.is_some() {
+        warn_of_the_only_variable(environment, warnings);
     }
     let hint = format!(
         "name a file in source.client_secret_file, or set {}",
@@ -119,6 +114,18 @@ pub(super) fn find(
             mistakes.push(Finding::new(first.place, KEY, refusal));
             None
         }
+    }
+}
+
+/// The variable of an only organisation is nobody's among several.
+fn warn_of_the_only_variable(environment: &Environment, warnings: &mut Vec<Finding>) {
+    if variable(environment, SECRET_VARIABLE).is_some() {
+        let refusal = Refusal::new(
+            "has no effect beside sources",
+            "each organisation has a variable of its own, such as GENESYSCLOUD_CLIENT_SECRET_NORTH",
+        );
+        let place = Place::Environment(SECRET_VARIABLE.to_owned());
+        warnings.push(Finding::new(place, KEY, refusal));
     }
 }
 

@@ -110,3 +110,21 @@ fn a_storm_of_warnings_is_counted_and_news_is_not_held_back() {
     assert_eq!(count("info is not limited"), 2);
     assert_eq!(count("suppressed=59"), 2, "{lines:?}");
 }
+
+#[test]
+fn lines_say_which_organisation_and_what_one_repeats_keeps_no_other_silent() {
+    let fails = |org: Option<&'static str>| {
+        let span = org.map_or_else(tracing::Span::none, |org| {
+            tracing::error_span!("organisation", org)
+        });
+        span.in_scope(|| tracing::warn!(kind = "poll", "failed"));
+    };
+    let lines = lines(LogLevel::Warn, LogFormat::Logfmt, |_| {
+        for org in [Some("north"), Some("north"), Some("south"), None, None] {
+            fails(org);
+        }
+    });
+    let line =
+        |more: &str| format!("ts=2024-05-14T08:30:00.000Z level=warn msg=failed kind=poll{more}");
+    assert_eq!(lines, [line(" org=north"), line(" org=south"), line("")]);
+}
