@@ -43,8 +43,6 @@ enum Engine {
 pub struct StoreStatus {
     /// Last number of the journal that is committed.
     pub cursor: u64,
-    /// Every window that ends at or before this is closed for every agent of the roster.
-    pub window_closed_until: Option<UnixMillis>,
     /// Bytes on disk.
     pub size_bytes: u64,
 }
@@ -204,6 +202,21 @@ impl StoreHandle {
             Engine::Postgres(store) => {
                 let noted = store.note_sent(until, &dead).await;
                 noted.map_err(during("note in"))
+            }
+        }
+    }
+
+    /// Every window that ends at or before this instant is closed for every agent that is on the
+    /// roster; `None` while nobody is. It means a look at everybody.
+    ///
+    /// # Errors
+    /// If SQLite or PostgreSQL refuses.
+    pub async fn window_closed_until(&self) -> Result<Option<UnixMillis>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(worker) => run(worker, |store| store.window_closed_until()).await,
+            Engine::Postgres(store) => {
+                let closed = store.window_closed_until().await;
+                closed.map_err(during("read"))
             }
         }
     }

@@ -63,8 +63,6 @@ pub struct CommitReport {
     pub dead: u64,
     /// Damaged rows set aside.
     pub quarantined: u64,
-    /// Every window that ends at or before this is closed for every agent of the roster.
-    pub window_closed_until: Option<UnixMillis>,
 }
 
 impl CommitReport {
@@ -81,7 +79,6 @@ impl CommitReport {
         self.volatile_rows += later.volatile_rows;
         self.dead += later.dead;
         self.quarantined += later.quarantined;
-        self.window_closed_until = later.window_closed_until;
     }
 }
 

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -36,14 +36,7 @@ pub struct SqliteStore {
     dir: PathBuf,
     suspects: Suspects,
     given_up: Arc<AtomicBool>,
-    /// `None`: not asked yet.
-    least_closed: Option<LeastClosed>,
 }
-
-/// The least instant until which the windows of an agent on the roster are closed; `None` while
-/// nobody is on it.
-#[derive(Debug, Clone, Copy)]
-struct LeastClosed(Option<i64>);
 
 /// Puts `operation` on an SQLite error.
 fn during(operation: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
@@ -70,7 +63,6 @@ impl SqliteStore {
             dir: dir.path().to_owned(),
             suspects: Suspects::default(),
             given_up: Arc::default(),
-            least_closed: None,
         };
         Ok((store, report))
     }
@@ -170,7 +162,6 @@ impl SqliteStore {
             }
             deliveries::take(&transaction, org, &arrivals.taken)?;
         }
-        let roster_told = agents.values().any(Touched::tells_roster);
         for (user, start) in suspects {
             touch::suspect(&mut agents, user, *start);
         }
@@ -189,11 +180,7 @@ impl SqliteStore {
             )?;
         }
         set_progress(&transaction, org, last, pruned_until)?;
-        let known = self.least_closed.filter(|_| !roster_told);
-        let closed = least_closed_now(&transaction, &self.settings, known)?;
         transaction.commit()?;
-        self.least_closed = Some(closed);
-        report.window_closed_until = closed_for_all(&self.settings, closed);
         Ok(report)
     }
 
@@ -241,8 +228,14 @@ impl SqliteStore {
     /// # Errors
     /// If SQLite refuses.
     pub fn window_closed_until(&self) -> Result<Option<UnixMillis>, StoreError> {
-        let least = least_closed(&self.connection, &self.settings).map_err(during("read"))?;
-        Ok(closed_for_all(&self.settings, least))
+        let window = self.settings.window;
+        let read = || -> rusqlite::Result<Option<i64>> {
+            self.connection
+                .prepare_cached(LEAST_CLOSED)?
+                .query_row(params![self.settings.org, window.slide.0], |row| row.get(0))
+        };
+        let least = read().map_err(during("read"))?;
+        Ok(least.map(|least| window.last_end(UnixMillis(least))))
     }
 
     /// Forgets rows of windows that start before `before`, and facts that no later row needs, at
@@ -267,13 +260,8 @@ impl SqliteStore {
 
     /// How far it is, and how large.
     pub(super) fn status(&mut self) -> Result<StoreStatus, StoreError> {
-        let window_closed_until = match self.least_closed {
-            Some(least) => closed_for_all(&self.settings, least),
-            None => self.window_closed_until()?,
-        };
         Ok(StoreStatus {
             cursor: self.cursor()?,
-            window_closed_until,
             size_bytes: self.size_bytes(),
         })
     }
@@ -382,62 +370,12 @@ fn set_progress(
     Ok(())
 }
 
-/// Until when windows are closed of an agent on the roster. Of one that joined later than its
+/// Until when windows are closed of every agent on the roster. Of one that joined later than its
 /// windows closed, those before it joined are closed, for it has none.
-const CLOSED: &str = "max(coalesce(agent.closed_until, 0), roster.from_at - roster.from_at % ?2)";
-
-const ON_ROSTER: &str = "FROM roster LEFT JOIN agent \
-    ON agent.org = roster.org AND agent.user_id = roster.user_id \
+const LEAST_CLOSED: &str = "SELECT min(max(coalesce(agent.closed_until, 0), \
+        roster.from_at - roster.from_at % ?2)) \
+    FROM roster LEFT JOIN agent ON agent.org = roster.org AND agent.user_id = roster.user_id \
     WHERE roster.org = ?1 AND roster.until_at IS NULL";
-
-static LEAST_CLOSED: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT min({CLOSED}) {ON_ROSTER}"));
-
-static SOMEBODY_CLOSED_BY: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT EXISTS (SELECT 1 {ON_ROSTER} AND {CLOSED} <= ?3)"));
-
-/// Looks at everybody.
-fn least_closed(
-    connection: &Connection,
-    settings: &StoreSettings,
-) -> rusqlite::Result<LeastClosed> {
-    connection
-        .prepare_cached(&LEAST_CLOSED)?
-        .query_row(params![settings.org, settings.window.slide.0], |row| {
-            row.get(0).map(LeastClosed)
-        })
-}
-
-/// The same. `known` is what it was before this commit, if nobody came onto the roster or left it
-/// since: then it can only have grown, and has not while one agent is no further. That one is
-/// found at once as long as many are, where the least of all means a look at everybody.
-fn least_closed_now(
-    connection: &Connection,
-    settings: &StoreSettings,
-    known: Option<LeastClosed>,
-) -> rusqlite::Result<LeastClosed> {
-    let stands = match known {
-        Some(LeastClosed(Some(least))) => {
-            connection.prepare_cached(&SOMEBODY_CLOSED_BY)?.query_row(
-                params![settings.org, settings.window.slide.0, least],
-                |row| row.get(0),
-            )?
-        }
-        Some(LeastClosed(None)) => true,
-        None => false,
-    };
-    match known {
-        Some(known) if stands => Ok(known),
-        _ => least_closed(connection, settings),
-    }
-}
-
-/// Every window that ends at or before this is closed for every agent on the roster.
-fn closed_for_all(settings: &StoreSettings, least: LeastClosed) -> Option<UnixMillis> {
-    least
-        .0
-        .map(|least| settings.window.last_end(UnixMillis(least)))
-}
 
 fn bury(
     transaction: &Transaction<'_>,

@@ -147,11 +147,6 @@ pub(super) struct Applied<'b> {
 pub(super) type RowChange = (UnixMillis, Option<Kept>);
 
 impl<'b> Touched<'b> {
-    /// Whether the records tell of the agent's time in the registry.
-    pub(super) fn tells_roster(&self) -> bool {
-        !self.roster.is_empty()
-    }
-
     /// From before the first instant that the records name to the last, so that a load of it
     /// holds the neighbours of each.
     pub(super) fn reach(&self) -> Span {

@@ -23,7 +23,7 @@ use super::migrate::{check, migrate};
 use super::partitions;
 use super::reader::PostgresReader;
 use super::statements::{Asked, Query};
-use super::transaction::{Batch, closed_for_all, commit, sends_alone, take};
+use super::transaction::{Batch, commit, sends_alone, take};
 use super::values::Stamp;
 
 /// Where one connection is kept, and made when there is none.
@@ -321,17 +321,34 @@ impl PostgresStore {
             .map(|_| ())
     }
 
+    /// Every window that ends at or before this instant is closed for every agent that is on the
+    /// roster; `None` while nobody is.
+    ///
+    /// # Errors
+    /// If the server does not answer or refuses.
+    pub async fn window_closed_until(&self) -> Result<Option<UnixMillis>, PostgresError> {
+        let StoreSettings { org, window, .. } = self.reader.settings();
+        self.reader
+            .with(async |live| {
+                let rows = live.query(Query::ClosedForAll, [org, &window.slide.0]);
+                let least: Option<i64> = match rows.await?.first() {
+                    Some(row) => row.try_get(0)?,
+                    None => None,
+                };
+                Ok(least.map(|least| window.last_end(UnixMillis(least))))
+            })
+            .await
+    }
+
     /// How far the store is, and how large.
     ///
     /// # Errors
     /// If the server does not answer or refuses.
     pub async fn status(&self) -> Result<StoreStatus, PostgresError> {
-        let settings = self.reader.settings();
-        let (org, slide) = (&settings.org, settings.window.slide.0);
+        let org = &self.reader.settings().org;
         self.reader
             .with(async |live| {
                 let progress = live.query(Query::Progress, [org]).await?;
-                let closed = live.query(Query::ClosedForAll, [org, &slide]).await?;
                 let size = live.query(Query::Size, []).await?;
                 let first = |rows: &[tokio_postgres::Row]| match rows.first() {
                     Some(row) => row.try_get::<_, i64>(0).map(|value| value as u64),
@@ -339,7 +356,6 @@ impl PostgresStore {
                 };
                 Ok(StoreStatus {
                     cursor: first(&progress)?,
-                    window_closed_until: closed_for_all(settings, &closed)?,
                     size_bytes: first(&size)?,
                 })
             })

@@ -235,7 +235,7 @@ async fn a_batch_again_changes_nothing_and_pages_are_those_of_sqlite() {
     let status = postgres.status().await.unwrap();
     assert_eq!(status.cursor, records.len() as u64);
     assert_eq!(
-        status.window_closed_until,
+        postgres.window_closed_until().await.unwrap(),
         sqlite.window_closed_until().unwrap()
     );
     assert!(status.size_bytes > 100_000, "{status:?}");
@@ -492,7 +492,7 @@ async fn many_agents_at_once_take_no_more_locks_than_there_are() {
     .into_iter()
     .collect();
     assert_eq!(by_figures.len(), 1, "{by_figures:?}");
-    let closed = one.status().await.unwrap().window_closed_until;
+    let closed = one.window_closed_until().await.unwrap();
     assert_eq!(closed, Some(UnixMillis(300_000)));
     assert_eq!(settings(300).window.length, Millis(300_000));
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use tokio_postgres::{Error, Row};
+use tokio_postgres::Error;
 
 use crate::crash::{CrashPoint, passing};
 use crate::journal::crc32;
@@ -107,7 +107,7 @@ pub(super) async fn commit(
     last.extend(write_windows(settings, &written, &gone));
     last.extend(letters.changes(&settings.org));
     last.extend(arrivals.and_then(|arrivals| take(Query::Take, &settings.org, &arrivals.taken)));
-    report.window_closed_until = end(live, settings, letters.cursor, &last).await?;
+    end(live, settings, letters.cursor, &last).await?;
     Ok(report)
 }
 
@@ -231,33 +231,20 @@ async fn end(
     settings: &StoreSettings,
     cursor: u64,
     changes: &[Change<'_>],
-) -> Result<Option<UnixMillis>, Error> {
-    let (org, slide) = (&settings.org, settings.window.slide.0);
+) -> Result<(), Error> {
+    let org = &settings.org;
     let progress = Change {
         query: Query::SetProgress,
         params: vec![Box::new(org), Box::new(cursor as i64), Box::new(0_i64)],
     };
-    let ((), closed, _, ()) = tokio::try_join!(
+    tokio::try_join!(
         biased;
         run(live, changes),
-        live.query(Query::ClosedForAll, [org, &slide]),
         // Its row is everybody's, so it is locked last and for the shortest time.
         live.execute(&progress),
         live.client.batch_execute("COMMIT"),
     )?;
-    closed_for_all(settings, &closed)
-}
-
-/// The end up to which all windows are closed, of the answer to [`Query::ClosedForAll`].
-pub(super) fn closed_for_all(
-    settings: &StoreSettings,
-    rows: &[Row],
-) -> Result<Option<UnixMillis>, Error> {
-    let least: Option<i64> = match rows.first() {
-        Some(row) => row.try_get(0)?,
-        None => None,
-    };
-    Ok(least.map(|least| settings.window.last_end(UnixMillis(least))))
+    Ok(())
 }
 
 /// Records that cannot be taken, and the greatest number that was seen.

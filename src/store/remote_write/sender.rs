@@ -192,8 +192,8 @@ impl RemoteWrite {
         if !alone.map_err(RemoteWriteError::Store)? {
             return Ok(false);
         }
-        let status = self.store.status().await.map_err(RemoteWriteError::Store)?;
-        let Some(closed) = status.window_closed_until else {
+        let closed = self.store.window_closed_until().await;
+        let Some(closed) = closed.map_err(RemoteWriteError::Store)? else {
             return Ok(false);
         };
         let sent = self
