@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::{self, stream};
+use genesys_cloud_exporter::clock::SystemClock;
+use genesys_cloud_exporter::model::time::Millis;
 
 use crate::postgres::keep_in;
-use crate::queue::{assert_true, boundary, organisation, part};
+use crate::queue::{aggregator, assert_true, boundary, organisation, part};
 use crate::support::broker::Broker;
 use crate::support::cluster::Cluster;
 use crate::support::exporter::{Page, Setup};
+use crate::support::wait::wait_for;
 
 /// Until something waits, or is refused.
 const TROUBLE_BOUND: Duration = Duration::from_secs(60);
@@ -105,4 +109,64 @@ async fn what_waited_in_the_embedded_queue_goes_over_nats_once_that_is_the_queue
     .await;
     switched.assert_no_loss().await;
     switched.stop().await;
+}
+
+/// What an operator has set who made the consumer himself.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A batch is worked on for longer than that.
+const HELD_FOR: Millis = Millis::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_takes_longer_than_the_broker_waits_is_given_to_nobody_else() {
+    let organisation = organisation("81").await;
+    let (broker, cluster) = (Broker::start().await, Cluster::start());
+    let url = broker.url();
+    let client = async_nats::connect(url.trim_matches('"')).await.unwrap();
+    let operator = jetstream::new(client);
+    let made = operator.create_stream(stream(-1)).await.unwrap();
+    let impatient = pull::Config {
+        durable_name: Some("aggregator-default".to_owned()),
+        ack_wait: PATIENCE,
+        filter_subject: "genesyscloud.*.default".to_owned(),
+        ..pull::Config::default()
+    };
+    let mut consumer: PullConsumer = made.create_consumer(impatient).await.unwrap();
+    let poller = part(&organisation, &broker, "poller").start().await;
+    let one = aggregator(&organisation, &broker, &cluster).start().await;
+    let two = aggregator(&organisation, &broker, &cluster).start().await;
+    poller.wait_joined().await;
+    one.wait_ready().await;
+    two.wait_ready().await;
+    let from = boundary(1);
+
+    let holder = cluster.hold("postgres", "agent_event");
+    let clock = SystemClock::new();
+    let mut since = None;
+    wait_for("batches are worked on", TROUBLE_BOUND, async || {
+        let pending = consumer.info().await.unwrap().num_ack_pending;
+        if pending == 0 {
+            since = None;
+            return None;
+        }
+        let now = clock.now().mono;
+        (now - *since.get_or_insert(now) > HELD_FOR).then_some(())
+    })
+    .await;
+    drop(holder);
+
+    let to = boundary(2);
+    poller.wait_closed(to, CLOSE_BOUND).await;
+    let info = consumer.info().await.unwrap();
+    let (given, first) = (
+        info.delivered.consumer_sequence,
+        info.delivered.stream_sequence,
+    );
+    assert_eq!(given, first, "messages were given twice: {info:?}");
+    assert!(first > 0, "{info:?}");
+    assert_true(&organisation, &one, (from, to), "a slow database").await;
+    for exporter in [one, two, poller] {
+        exporter.assert_no_loss().await;
+        exporter.stop().await;
+    }
 }

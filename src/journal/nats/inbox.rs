@@ -16,8 +16,8 @@ const WAIT_FOR_MESSAGES: Duration = Duration::from_secs(1);
 /// An answer that is later than asked for by this much is not waited for any more.
 const ANSWER_LATE: Duration = Duration::from_secs(4);
 
-/// While a batch is worked on, the broker hears of it this often.
-const IN_PROGRESS_EVERY: Duration = ACK_WAIT.checked_div(3).expect("three is not zero");
+/// The broker is not told more often that a batch is worked on, however impatient it is.
+const IN_PROGRESS_LEAST: Duration = Duration::from_millis(100);
 
 /// Where batches come from; aggregators share one consumer, and each has an inbox.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Parcel {
     /// What it holds.
     pub deliveries: Vec<Delivery>,
     messages: Vec<Message>,
+    /// While it is worked on, the broker hears of it this often.
+    in_progress_every: Duration,
 }
 
 impl Inbox {
@@ -78,10 +80,12 @@ impl Inbox {
 
 async fn pull(link: &NatsLink, consumer: &PullConsumer, limit: usize) -> Result<Parcel, NatsError> {
     const WHAT: &str = "take a batch from the stream";
+    let in_progress_every = in_progress_every(consumer);
+    // The first to come wait here for the others, and nobody tells the broker of them.
     let asked = consumer
         .batch()
         .max_messages(limit)
-        .expires(WAIT_FOR_MESSAGES);
+        .expires(WAIT_FOR_MESSAGES.min(in_progress_every));
     let mut batch = asked.messages().await.map_err(link.refused(WHAT))?;
     let mut messages = Vec::with_capacity(limit);
     loop {
@@ -98,7 +102,20 @@ async fn pull(link: &NatsLink, consumer: &PullConsumer, limit: usize) -> Result<
     Ok(Parcel {
         deliveries: messages.iter().map(|message| link.read(message)).collect(),
         messages,
+        in_progress_every,
     })
+}
+
+/// A third of the time after which the broker gives a batch to another: ours, or what somebody has
+/// set who made the consumer before us.
+fn in_progress_every(consumer: &PullConsumer) -> Duration {
+    let patience = consumer.cached_info().config.ack_wait;
+    let patience = if patience.is_zero() {
+        ACK_WAIT
+    } else {
+        patience
+    };
+    (patience / 3).max(IN_PROGRESS_LEAST)
 }
 
 impl Parcel {
@@ -111,7 +128,7 @@ impl Parcel {
     /// else is given it.
     pub async fn while_working<R>(&self, work: impl Future<Output = R>) -> R {
         let mut work = std::pin::pin!(work);
-        let mut tick = tokio::time::interval(IN_PROGRESS_EVERY);
+        let mut tick = tokio::time::interval(self.in_progress_every);
         tick.tick().await;
         loop {
             tokio::select! {

@@ -200,9 +200,13 @@ impl Cluster {
             .to_owned()
     }
 
-    /// Has another program hold a table, so that whoever writes to it waits.
+    /// Has another program hold a table until it is dropped, so that whoever writes to it waits.
     pub(crate) fn hold(&self, database: &str, table: &str) -> Holder {
-        let sql = format!("BEGIN; LOCK TABLE {table}; SELECT pg_sleep(300)");
+        // The server looks whether the program is still there, or it would sleep to the end.
+        let sql = format!(
+            "SET client_connection_check_interval = '100ms'; \
+             BEGIN; LOCK TABLE {table}; SELECT pg_sleep(300)"
+        );
         let program = Command::new(self.programs.join("psql"))
             .args(["-X", "-q", "-U", "postgres", "-h"])
             .arg(self.path())
