@@ -136,6 +136,7 @@ impl App {
         let (process, telemetries) = telemetries(&organisations, push.as_ref());
         process.config_accepted(now.wall);
         let access = access(&config, now.wall)?;
+        process.web_certificate(access.certificate_ends());
         let (retention, kept_for) = watch::channel(config.store.retention);
         let several = organisations.len() > 1;
         let mut units = Vec::with_capacity(organisations.len());

@@ -219,6 +219,8 @@ impl Reloader {
     }
 
     fn report(&self) {
+        self.telemetry
+            .web_certificate(self.access.certificate_ends());
         if self.config_refused || self.access_refused {
             self.telemetry.config_refused();
         } else {

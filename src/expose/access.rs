@@ -51,6 +51,7 @@ pub enum AccessError {
 #[derive(Default)]
 pub(super) struct Rules {
     tls: Option<Arc<ServerConfig>>,
+    certificate_ends: Option<UnixMillis>,
     users: BTreeMap<String, PasswordHash>,
     stranger: Option<PasswordHash>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -164,6 +165,11 @@ impl Access {
         self.rules.load().tls.clone()
     }
 
+    /// When the certificate that is served with ends; `None`: there is none, or it does not say.
+    pub fn certificate_ends(&self) -> Option<UnixMillis> {
+        self.rules.load().certificate_ends
+    }
+
     /// Whether a request with this head may be answered.
     pub(super) async fn judge(&self, headers: &HeaderMap, now: Monotonic) -> Permit {
         let rules = self.rules.load_full();
@@ -231,7 +237,8 @@ fn load(
 
 fn rules(file: &WebFile, name: &str, now: UnixMillis) -> Result<Rules, TlsError> {
     let tls = file.tls.as_ref().map(tls::tls).transpose()?;
-    if let Some(end) = tls.as_ref().and_then(|tls| tls.not_after)
+    let certificate_ends = tls.as_ref().and_then(|tls| tls.not_after);
+    if let Some(end) = certificate_ends
         && end < now + CERTIFICATE_AGE_LEFT_MIN
     {
         let verb = if end <= now { "ended" } else { "ends" };
@@ -248,6 +255,7 @@ fn rules(file: &WebFile, name: &str, now: UnixMillis) -> Result<Rules, TlsError>
     });
     Ok(Rules {
         tls: tls.map(|tls| tls.server),
+        certificate_ends,
         stranger: (!file.users.is_empty()).then(|| stranger(&file.users)),
         users: file.users.clone(),
         headers: headers.collect(),

@@ -46,6 +46,7 @@ pub struct Telemetry {
     leader: OptionalGauge,
     config_successful: OptionalGauge,
     config_success_at: OptionalGauge,
+    web_certificate_expiry: OptionalGauge,
 }
 
 impl Telemetry {
@@ -110,6 +111,7 @@ impl Telemetry {
         let otlp_exports = counter_each(shelves, Metric::OtlpExports);
         let config_successful = optional_gauge(shelves, Metric::ConfigLastReloadSuccessful);
         let config_success_at = optional_gauge(shelves, Metric::ConfigLastReloadSuccess);
+        let web_certificate_expiry = optional_gauge(shelves, Metric::WebCertificateExpiry);
         shelves.add(Metric::BuildInfo, build_info(build), Changes::default());
         if let Some(process) = process {
             shelves.add_fresh(process);
@@ -137,6 +139,7 @@ impl Telemetry {
             leader,
             config_successful,
             config_success_at,
+            web_certificate_expiry,
         }
     }
 
@@ -228,6 +231,12 @@ impl Telemetry {
     /// A configuration was refused; the one before stays in force.
     pub fn config_refused(&self) {
         self.config_successful.set(Some(0.0));
+    }
+
+    /// The certificate that is served with ends then; `None`: there is none.
+    pub fn web_certificate(&self, ends: Option<UnixMillis>) {
+        self.web_certificate_expiry
+            .set(ends.map(UnixMillis::as_secs_f64));
     }
 
     /// Which build is running.
@@ -350,6 +359,7 @@ mod tests {
         telemetry.store_size(10);
         telemetry.leader(true);
         telemetry.config_accepted(UnixMillis(1_000));
+        telemetry.web_certificate(Some(UnixMillis(9_000)));
         let families = telemetry.gather();
         for family in &families {
             let metric = Metric::by_name(family.name()).expect("in the catalog");

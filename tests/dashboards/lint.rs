@@ -7,7 +7,7 @@ use genesys_cloud_exporter::catalog::{CATALOG, Kind, Metric};
 use serde_json::Value;
 
 use super::panel::matchers;
-use super::queries::{AWAITED, dashboards, in_repository, metrics, queries};
+use super::queries::{dashboards, in_repository, metrics, queries};
 
 /// Units that the panels use, from Grafana's list (getValueFormats of @grafana/data 13.2.2).
 const UNITS: &[&str] = &["short", "s", "dthms", "percentunit", "bytes", "none"];
@@ -159,13 +159,8 @@ fn every_metric_is_in_the_catalog_and_counters_are_rated() {
             let names = metrics(&query.expr);
             assert!(!names.is_empty(), "{place}");
             for name in names {
-                let Some(metric) = Metric::by_name(&name) else {
-                    assert!(
-                        AWAITED.contains(&&*name),
-                        "{place}: {name} is not in the catalog"
-                    );
-                    continue;
-                };
+                let metric = Metric::by_name(&name)
+                    .unwrap_or_else(|| panic!("{place}: {name} is not in the catalog"));
                 if metric.spec().kind == Kind::Counter {
                     let rated = ["rate(", "increase("]
                         .iter()
@@ -199,16 +194,6 @@ fn every_metric_that_matters_is_on_a_panel() {
             shown.contains(name),
             not_shown.contains(&name),
             "{name}: on a panel, or named here with the reason"
-        );
-    }
-}
-
-#[test]
-fn awaited_metrics_are_not_in_the_catalog_yet() {
-    for name in AWAITED {
-        assert!(
-            Metric::by_name(name).is_none(),
-            "{name} has come: take it off AWAITED in tests/dashboards/queries.rs"
         );
     }
 }

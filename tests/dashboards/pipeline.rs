@@ -306,9 +306,14 @@ fn exporter() -> Vec<Panel> {
             .query("time() - min(genesyscloud_config_last_reload_success_timestamp_seconds{{}})", "Age")
             .decimals(0)
             .size(4, 5),
+        Panel::stat("Certificate", "Until the certificate that the exporter serves with ends, of a chain the one that ends first; nothing without TLS.", "s", NEUTRAL)
+            .query("min(genesyscloud_web_certificate_expiry_timestamp_seconds{{}}) - time()", "Ends in")
+            .decimals(0)
+            .size(4, 5)
+            .runbook("GenesysCloudWebCertificateExpiring"),
         Panel::table("Builds", "Which build runs where.", "Instance")
             .instant("sum by (instance, version, revision, rustversion) (genesyscloud_exporter_build_info{{}})")
             .columns(&[("instance", "Instance"), ("version", "Version"), ("revision", "Revision"), ("rustversion", "Rust")], &["Time", "Value"])
-            .size(12, 5),
+            .size(8, 5),
     ]
 }

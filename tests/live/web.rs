@@ -31,10 +31,17 @@ fn write(setup: &Setup, name: &str, text: &str) {
     std::fs::rename(aside, path).unwrap();
 }
 
-/// A certificate of its own for loopback, written with its key. As PEM.
-fn certify(setup: &Setup) -> String {
+const ENDS: &str = "genesyscloud_web_certificate_expiry_timestamp_seconds";
+
+/// 2090-01-01T00:00:00Z in Unix seconds.
+const NEW_YEAR_2090: f64 = 3_786_912_000.0;
+
+/// A certificate of its own for loopback that ends when a year begins, written with its key. As
+/// PEM.
+fn certify(setup: &Setup, ends: i32) -> String {
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(ends, 1, 1);
     let certificate = params.self_signed(&key).unwrap().pem();
     // The key first: until both are there, the pair does not fit, and the old one stays.
     write(setup, "key.pem", &key.serialize_pem());
@@ -65,7 +72,7 @@ async fn a_certificate_replaced_on_disk_is_served_and_a_wrong_pair_is_told_and_n
          basic_auth_users: {{ prometheus: \"{hash}\" }}\n"
     );
     write(&setup, "web.yml", &text);
-    let first = certify(&setup);
+    let first = certify(&setup, 2090);
     let mut exporter = setup.spawn();
     let port = exporter.listening(0).await.port();
     let get = async |client: &reqwest::Client, path: &str| {
@@ -80,12 +87,17 @@ async fn a_certificate_replaced_on_disk_is_served_and_a_wrong_pair_is_told_and_n
     let anonymous = old.get(url).send().await.unwrap();
     assert_eq!(anonymous.status().as_u16(), 401);
 
-    let successful = async |client: &reqwest::Client| {
+    let value = async |client: &reqwest::Client, name: &str| {
         let page = get(client, "/metrics").await?.1;
-        let name = "genesyscloud_config_last_reload_successful ";
-        let line = page.lines().find_map(|line| line.strip_prefix(name))?;
-        line.parse::<f64>().ok()
+        let lines = page.lines().filter_map(|line| line.strip_prefix(name));
+        let mut values = lines.filter_map(|line| line.trim_start().parse::<f64>().ok());
+        values.next()
     };
+    let successful = async |client: &reqwest::Client| {
+        value(client, "genesyscloud_config_last_reload_successful").await
+    };
+    let ends = async |client: &reqwest::Client| value(client, ENDS).await;
+    assert_eq!(ends(&old).await, Some(NEW_YEAR_2090));
     assert_eq!(successful(&old).await, Some(1.0));
     write(
         &setup,
@@ -97,13 +109,15 @@ async fn a_certificate_replaced_on_disk_is_served_and_a_wrong_pair_is_told_and_n
     })
     .await;
 
-    let second = certify(&setup);
+    let second = certify(&setup, 2091);
     wait_for("the new certificate is served", BOUND, async || {
         // A new client, so that it is a new connection.
         (successful(&client(&second)).await == Some(1.0)).then_some(())
     })
     .await;
     assert!(get(&client(&first), "/metrics").await.is_none());
+    let a_year_later = NEW_YEAR_2090 + 365.0 * 86_400.0;
+    assert_eq!(ends(&client(&second)).await, Some(a_year_later));
     exporter.signal("TERM");
     let (code, log) = exporter.exit(STOP_BOUND).await;
     assert_eq!(code, Some(0), "{log}");
@@ -145,7 +159,7 @@ async fn passwords_in_clear_text_and_keys_that_do_not_fit_are_a_bad_configuratio
         "2 mistakes",
     ];
     refuses(&setup, &says).await;
-    certify(&setup);
+    certify(&setup, 2090);
     write(
         &setup,
         "key.pem",

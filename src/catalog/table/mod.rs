@@ -93,6 +93,7 @@ pub enum Metric {
     // The exporter.
     ConfigLastReloadSuccessful,
     ConfigLastReloadSuccess,
+    WebCertificateExpiry,
     BuildInfo,
     ProcessCpu,
     ProcessOpenFds,

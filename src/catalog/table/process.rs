@@ -35,6 +35,14 @@ pub(super) const ROWS: &[MetricSpec] = &[
         Kind::Gauge,
         "Unix time in seconds at which a configuration was last accepted.",
     )),
+    exporter(row(
+        Metric::WebCertificateExpiry,
+        "genesyscloud_web_certificate_expiry_timestamp_seconds",
+        "genesyscloud.web.certificate.expiry.timestamp",
+        Unit::Seconds,
+        Kind::Gauge,
+        "Unix time in seconds at which the certificate that the exporter serves with ends, of a chain the one that ends first; absent without TLS.",
+    )),
     MetricSpec {
         labels: &[
             label("version", LabelValues::Constant),

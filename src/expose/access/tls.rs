@@ -61,7 +61,8 @@ pub enum TlsError {
 /// TLS, ready to serve.
 pub(super) struct Tls {
     pub(super) server: Arc<ServerConfig>,
-    /// When the certificate ends, if it says so in a form that can be read.
+    /// When the first certificate of the chain ends, of those that say so in a form that can be
+    /// read: with any of them the whole chain ends.
     pub(super) not_after: Option<UnixMillis>,
 }
 
@@ -72,7 +73,7 @@ pub(super) fn tls(file: &TlsFile) -> Result<Tls, TlsError> {
     let key = PrivateKeyDer::from_pem_slice(file.key.expose_secret().as_bytes())
         // Not as a source: it quotes the line that it could not read.
         .map_err(|_| TlsError::Key)?;
-    let not_after = chain.first().and_then(ends);
+    let not_after = chain.iter().filter_map(ends).min();
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions(file))
         .map_err(TlsError::Versions)?;

@@ -34,6 +34,7 @@ fn record(telemetry: &Telemetry) {
     telemetry.store_size(81_920);
     telemetry.leader(true);
     telemetry.config_accepted(UnixMillis(view::NOW.0 + 1));
+    telemetry.web_certificate(Some(UnixMillis(view::NOW.0 + 86_400_000)));
     telemetry.batch(0.25);
     // On a bound: it belongs to the bucket below.
     telemetry.batch(0.5);
