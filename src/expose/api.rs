@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::records::{QueueRecord, Spellings};
 use super::served::{Chosen, Served};
 use super::state::Duty;
+use crate::catalog::{EventResult, WindowResult};
 use crate::model::ids::UserId;
 use crate::model::record::NormalisedRecord;
 use crate::model::state::RoutingState;
@@ -377,6 +378,7 @@ pub(super) fn status_of(served: &Served, view: &View) -> Value {
         "rustVersion": build.rust_version,
         "viewBuiltAt": (view.built_at > UnixMillis(0)).then_some(view.built_at),
         "ready": ready_for(view, duty).is_ok(),
+        "duty": duty.label(),
         "up": health.up,
         "authenticated": health.authenticated,
         "pollIntervalSeconds": health.poll_interval.as_secs_f64(),
@@ -409,12 +411,17 @@ pub(super) fn status_of(served: &Served, view: &View) -> Value {
             "hiddenTransitions": health.hidden_transitions,
         },
         "push": health.push,
-        "windows": {"closedUntil": health.window_closed_until},
+        "windows": {
+            "closedUntil": health.window_closed_until,
+            "written": telemetry.windows_seen(WindowResult::Written),
+            "revised": telemetry.windows_seen(WindowResult::Revised),
+        },
         "queue": {
             "depth": telemetry.queue_depth(),
             "oldestAt": telemetry.queue_oldest(),
         },
         "store": {
+            "events": telemetry.events_seen(EventResult::Stored),
             "sizeBytes": telemetry.store_bytes(),
             "errors": telemetry.store_errors(),
             "dataLoss": telemetry.losses(),

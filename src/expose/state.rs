@@ -93,6 +93,16 @@ pub enum Duty {
 
 impl Duty {
     const ALL: [Self; 4] = [Self::Polls, Self::StandsBy, Self::WillStore, Self::Stores];
+
+    /// As the API says it.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Polls => "polls",
+            Self::StandsBy => "stands_by",
+            Self::WillStore => "will_store",
+            Self::Stores => "stores",
+        }
+    }
 }
 
 /// The heartbeat of whoever does the work: tells one that stands still from one that waits; and

@@ -86,6 +86,7 @@ impl Reader {
         let names = state.served.iter().filter(|_| several);
         let now = state.clock.now();
         let pipeline = Pipeline {
+            duty: served.pulse.duty(),
             status: api::status_of(served, &view),
             queue_oldest: served.telemetry.queue_oldest(),
             losses: served.telemetry.losses(),

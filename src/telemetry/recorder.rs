@@ -261,6 +261,16 @@ impl Telemetry {
         self.store_size.get().map(|bytes| bytes as u64)
     }
 
+    /// Events of which so many became this since start.
+    pub fn events_seen(&self, result: EventResult) -> u64 {
+        self.events[result.index()].get()
+    }
+
+    /// Window rows of which so many were written like this since start.
+    pub fn windows_seen(&self, result: WindowResult) -> u64 {
+        self.windows[result.index()].get()
+    }
+
     /// Failures of the store since start, whatever it was doing.
     pub fn store_errors(&self) -> u64 {
         self.store_errors.iter().map(Counted::get).sum()

@@ -1,13 +1,11 @@
 //! Several organisations in one process: each has all to itself, and shares only the front.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use genesys_cloud_exporter::clock::SystemClock;
-use tokio::process::Command;
-use tokio::time::timeout;
 
+use crate::board::run_script;
 use crate::postgres::keep_in;
 use crate::support::broker::Broker;
 use crate::support::cluster::Cluster;
@@ -140,17 +138,12 @@ async fn series(exporter: &Exporter, page: &Page) {
 
 /// The board shows one at a time, and which one is the reader's choice.
 async fn board(exporter: &Exporter) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/board");
-    let script = Command::new("node")
-        .arg(folder.join("organisations.mjs"))
-        .arg(format!("{}/", exporter.url))
-        .args([format!("north={NORTH}"), format!("south={SOUTH}")])
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(2 * BOUND, script).await.expect("it ends");
-    let output = output.expect("the test needs Node: install Debian's package nodejs");
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success() && said.contains("passed"), "{said}");
+    let arguments = [
+        format!("{}/", exporter.url),
+        format!("north={NORTH}"),
+        format!("south={SOUTH}"),
+    ];
+    run_script("organisations.mjs", &arguments).await;
 }
 
 async fn lists(exporter: &Exporter) {

@@ -99,11 +99,36 @@ function tiles(list, entries) {
 const percent = (ratio) => (ratio == null ? '–' : `${Math.floor(ratio * 1000) / 10} %`);
 const sum = (record) => Object.values(record).reduce((all, one) => all + one, 0);
 
+// Whether this instance asks the platform: only then does it know agents.
+const polls = () => told.status.duty === 'polls';
+
 function drawHealth() {
-  const { status } = told;
-  const { snapshots, breaker, divergence, budget, queue, time, windows, push } = status;
   // What is bad is the exporter's to say: it says so in a warning about that figure.
   const bad = new Set(told.warnings.map(({ about }) => about));
+  tiles($('health'), polls() ? pollingHealth(bad) : storingHealth(bad));
+  for (const section of document.querySelectorAll('.polled')) section.hidden = !polls();
+}
+
+const backlog = ({ queue }, bad) => ({
+  title: 'Backlog', text: queue.depth == null ? '–' : String(queue.depth), bad: bad.has('backlog'), hint: 'state changes that wait to be stored',
+});
+
+function storingHealth(bad) {
+  const { status } = told;
+  const { store, windows } = status;
+  return [
+    { title: 'Ready', text: status.ready ? 'yes' : 'no', hint: 'whether it does what it is there for' },
+    backlog(status, bad),
+    { title: 'Events stored', text: String(store.events), hint: 'state changes that were new, since the start' },
+    { title: 'Rows written', text: String(windows.written), hint: 'windows of time in state that were new, since the start' },
+    { title: 'Rows revised', text: String(windows.revised), hint: 'windows that a late state change has altered, since the start' },
+    { title: 'Errors', text: String(store.errors), hint: 'failures of queue and database, since the start; what failed is tried again' },
+  ];
+}
+
+function pollingHealth(bad) {
+  const { status } = told;
+  const { snapshots, breaker, divergence, budget, time, windows, push } = status;
   const entries = [
     { title: 'Last snapshot', text: snapshots.acceptedAt ? `${since(snapshots.acceptedAt)} ago` : 'none yet', bad: bad.has('snapshot'),
       hint: `accepted at ${clock(snapshots.acceptedAt)}` },
@@ -114,14 +139,14 @@ function drawHealth() {
     { title: 'Divergence', text: percent(divergence.ratio), bad: bad.has('divergence'),
       hint: `last check: ${divergence.compared} agents compared with the live platform` },
     { title: 'Budget left', text: String(budget.remainingRequests), hint: 'requests left in this minute' },
-    { title: 'Backlog', text: queue.depth == null ? '–' : String(queue.depth), bad: bad.has('backlog'), hint: 'state changes that wait to be stored' },
+    backlog(status, bad),
     { title: 'Windows until', text: clock(windows.closedUntil), hint: 'every window that ended before is closed for every agent' },
     { title: 'Unknown time', text: span(sum(time.unknownSeconds) * 1000), hint: 'agent time since counting began that cannot be told' },
   ];
   if (push) {
     entries.push({ title: 'Push', text: `${push.channels.live} of ${sum(push.channels)} channels`, bad: bad.has('push'), hint: 'channels of notifications that are live' });
   }
-  tiles($('health'), entries);
+  return entries;
 }
 
 function drawOrganisation() {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::warnings::{Warning, warnings};
+use crate::expose::state::Duty;
 use crate::model::ids::QueueId;
 use crate::model::state::RoutingState;
 use crate::model::time::{Millis, UnixMillis};
@@ -18,6 +19,8 @@ use crate::model::view::{AgentView, QueueView, View};
 /// What the view does not know of the pipeline.
 #[derive(Debug, Clone)]
 pub(in crate::expose) struct Pipeline {
+    /// What the instance is there for.
+    pub(in crate::expose) duty: Duty,
     /// The body of `/api/v1/status`.
     pub(in crate::expose) status: Value,
     /// When the oldest event that is not stored yet was appended.

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use super::Pipeline;
+use crate::expose::state::Duty;
 use crate::model::push::ChannelState;
 use crate::model::time::{Millis, UnixMillis};
 use crate::model::view::{BreakerState, Health, SnapshotOutcome, View};
@@ -58,7 +59,10 @@ pub(super) fn warnings(view: &View, pipeline: &Pipeline, now: UnixMillis) -> Vec
     let mut said = Vec::new();
     let mut say = |level, about, text: String| said.push(Warning { level, about, text });
     exporter(health, pipeline, &mut say);
-    snapshots(health, now, &mut say);
+    match elsewhere(pipeline.duty) {
+        Some(text) => say(Level::Note, None, text.to_owned()),
+        None => snapshots(health, now, &mut say),
+    }
     if let Some(ratio) = health.divergence.ratio.filter(|&r| r > DIVERGENCE_MAX) {
         say(
             Level::Warning,
@@ -99,6 +103,22 @@ pub(super) fn warnings(view: &View, pipeline: &Pipeline, now: UnixMillis) -> Vec
     agents(view, &mut say);
     said.sort_by_key(|warning| warning.level as u8);
     said
+}
+
+/// Where agents are shown, if not here.
+fn elsewhere(duty: Duty) -> Option<&'static str> {
+    match duty {
+        Duty::Polls => None,
+        Duty::StandsBy => Some(
+            "This instance stands by: another one polls, and its board shows the agents. This one takes over when that one is gone.",
+        ),
+        Duty::WillStore => Some(
+            "This instance stores what others poll. It has not reached the queue and the database yet.",
+        ),
+        Duty::Stores => {
+            Some("This instance stores what others poll. Their boards show the agents.")
+        }
+    }
 }
 
 /// Whether the exporter itself can do its work.
@@ -303,6 +323,7 @@ mod tests {
 
     fn pipeline() -> Pipeline {
         Pipeline {
+            duty: Duty::Polls,
             status: serde_json::Value::Null,
             queue_oldest: None,
             losses: 0,
@@ -400,6 +421,22 @@ mod tests {
             };
         });
         assert!(text.contains("rejected (no registry)"), "{text}");
+    }
+
+    #[test]
+    fn who_does_not_poll_says_where_agents_are_shown_and_waits_for_no_snapshot() {
+        for (duty, words) in [
+            (Duty::StandsBy, "stands by"),
+            (Duty::WillStore, "has not reached"),
+            (Duty::Stores, "Their boards show the agents"),
+        ] {
+            let (level, text) = one(|view, pipeline| {
+                view.health = Health::default();
+                pipeline.duty = duty;
+            });
+            assert_eq!(level, Level::Note);
+            assert!(text.contains(words), "{duty:?}: {text}");
+        }
     }
 
     #[test]
