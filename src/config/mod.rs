@@ -196,6 +196,8 @@ pub struct PipelineConfig {
     pub queues_include: Vec<Regex>,
     /// `queues.exclude`: and none of these does.
     pub queues_exclude: Vec<Regex>,
+    /// `queues.max`: and of those no more than this.
+    pub queues_max: usize,
     /// `window.length` and `window.slide`.
     pub window: WindowSpec,
     /// `window.lateness`; `None`: auto (semantics.md §12.8).

@@ -239,6 +239,7 @@ fn pipeline(reader: &mut Reader<'_>, org: &str) -> PipelineConfig {
         queues_refresh: reader.duration("queues.refresh"),
         queues_include: reader.patterns("queues.include"),
         queues_exclude: reader.patterns("queues.exclude"),
+        queues_max: reader.count("queues.max", 1, 1_000_000) as usize,
         window,
         lateness: reader.value("window.lateness", values::auto_or_duration),
         gap_tolerance: reader.value("window.gap_tolerance", values::auto_or_duration),

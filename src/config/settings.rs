@@ -142,6 +142,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("queues.refresh", &["10m"]).live(),
     list("queues.include", &[".*"]).live(),
     list("queues.exclude", &[]).live(),
+    plain("queues.max", &["10000"]).live(),
     plain("window.length", &["5m"]),
     plain("window.slide", &["5m"]),
     plain("window.lateness", &["auto"]).live(),

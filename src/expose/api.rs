@@ -390,6 +390,7 @@ pub(super) fn status_of(served: &Served, view: &View) -> Value {
             "agents": health.snapshot_agents,
             "registryAgents": health.registry_agents,
             "missingAgents": health.agents_missing,
+            "queuesLeftOut": health.queues_left_out,
             "staleAgents": health.agents_stale,
             "outcomes": outcomes,
         },

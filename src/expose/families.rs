@@ -169,6 +169,10 @@ fn of_organisation(view: &View) -> Vec<Family<'_>> {
             Metric::AgentsMissing,
             Value::Count(view.health.agents_missing),
         ),
+        single(
+            Metric::QueuesLeftOut,
+            Value::Count(view.health.queues_left_out),
+        ),
     ]
 }
 

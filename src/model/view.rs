@@ -310,6 +310,8 @@ pub struct Health {
     pub agents_stale: u64,
     /// Registered agents missing from the last accepted snapshot.
     pub agents_missing: u64,
+    /// Queues without series, because there are more than `queues.max`.
+    pub queues_left_out: u64,
     /// Time accrued as unknown, by cause.
     pub unknown_time: BTreeMap<UnknownCause, Millis>,
     /// Time that counters are ahead of the truth.

@@ -240,7 +240,9 @@ impl Pipeline {
             Step::Inconsistent => self.queues_failed(now),
             Step::End => {
                 let at = self.platform_now(now);
+                let before = self.reconciler.directory().left_out();
                 self.reconciler.on_queues(queues, at);
+                self.told_left_out(before);
                 if let Some(push) = &mut self.push {
                     push.roster_changed();
                 }
@@ -254,6 +256,18 @@ impl Pipeline {
                 self.directory_step(now);
                 self.touch(now);
             }
+        }
+    }
+
+    /// Once for as long as it is so.
+    fn told_left_out(&mut self, before: usize) {
+        let left_out = self.reconciler.directory().left_out();
+        if before == 0 && left_out > 0 {
+            let message = format!(
+                "there are more than {} queues; {left_out} have no series of their own, see queues.max",
+                self.config.queues_max
+            );
+            self.notice(Level::Warn, "queues", message);
         }
     }
 

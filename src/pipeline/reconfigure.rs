@@ -40,6 +40,7 @@ impl Pipeline {
             (
                 patterns(&config.queues_include),
                 patterns(&config.queues_exclude),
+                config.queues_max,
             )
         };
         if filters(&config) != filters(&self.config)

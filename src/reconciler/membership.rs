@@ -19,12 +19,34 @@ pub struct QueueFilter {
     pub include: Vec<Regex>,
     /// And none of these does.
     pub exclude: Vec<Regex>,
+    /// At most so many are kept: those known before, then those with the lowest ids. Whoever can
+    /// make queues must not be able to make series without end.
+    pub max: Option<usize>,
 }
 
 impl QueueFilter {
     fn keeps(&self, name: &str) -> bool {
         let included = self.include.is_empty() || self.include.iter().any(|r| r.is_match(name));
         included && !self.exclude.iter().any(|r| r.is_match(name))
+    }
+
+    /// Cuts `listed` down to what may be kept; says how many had to go.
+    fn limit(
+        &self,
+        listed: &mut BTreeMap<QueueId, Arc<str>>,
+        known: &BTreeMap<QueueId, Queue>,
+    ) -> usize {
+        let excess = match self.max {
+            Some(max) => listed.len().saturating_sub(max),
+            None => 0,
+        };
+        let (old, new): (Vec<&QueueId>, Vec<&QueueId>) =
+            listed.keys().rev().partition(|id| known.contains_key(*id));
+        let gone: Vec<QueueId> = new.into_iter().chain(old).take(excess).cloned().collect();
+        for id in &gone {
+            listed.remove(id);
+        }
+        gone.len()
     }
 }
 
@@ -33,6 +55,7 @@ impl QueueFilter {
 pub struct Directory {
     filter: QueueFilter,
     queues: BTreeMap<QueueId, Queue>,
+    left_out: usize,
     members: BTreeMap<QueueId, BTreeSet<UserId>>,
     /// Shared with whoever asks, so that an agent's queues are in memory once.
     of_user: BTreeMap<UserId, Arc<[QueueId]>>,
@@ -64,10 +87,11 @@ impl Directory {
     /// Replaces the list of queues; members of queues that stay are kept. Returns the users whose
     /// queues changed because a queue vanished.
     pub fn replace_queues(&mut self, listed: Vec<(QueueId, Arc<str>)>) -> BTreeSet<UserId> {
-        let kept: BTreeMap<QueueId, Arc<str>> = listed
+        let mut kept: BTreeMap<QueueId, Arc<str>> = listed
             .into_iter()
             .filter(|(_, name)| self.filter.keeps(name))
             .collect();
+        self.left_out = self.filter.limit(&mut kept, &self.queues);
         let mut moved = BTreeSet::new();
         let gone: Vec<QueueId> = self
             .members
@@ -81,6 +105,11 @@ impl Directory {
         }
         self.queues = labelled(kept);
         moved
+    }
+
+    /// Queues that were listed and are not kept because there are too many.
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// Replaces the members of one queue. Returns the users who joined or left it.
@@ -259,7 +288,41 @@ mod tests {
         let filter = QueueFilter {
             include: vec![Regex::new("^Sales.*$").unwrap()],
             exclude: vec![Regex::new("^.*Test$").unwrap()],
+            max: None,
         };
         assert!(filter.keeps("Sales_US") && !filter.keeps("Sales Test") && !filter.keeps("IT"));
+    }
+
+    #[test]
+    fn of_too_many_queues_those_are_kept_that_were_known_before() {
+        let mut directory = Directory::new(QueueFilter {
+            max: Some(3),
+            ..QueueFilter::default()
+        });
+        let listed = |ids: &[&str]| -> Vec<(QueueId, Arc<str>)> {
+            let queue = |id: &&str| (QueueId::new(id), Arc::from(*id));
+            ids.iter().map(queue).collect()
+        };
+        directory.replace_queues(listed(&["d", "e"]));
+        assert_eq!(
+            (labels(&directory), directory.left_out()),
+            (vec!["d", "e"], 0)
+        );
+        directory.replace_queues(listed(&["a", "b", "c", "d", "e"]));
+        assert_eq!(
+            (labels(&directory), directory.left_out()),
+            (vec!["a", "d", "e"], 2)
+        );
+        directory.replace_members(&QueueId::new("e"), users(&["u"]));
+        directory.set_filter(QueueFilter {
+            max: Some(2),
+            ..QueueFilter::default()
+        });
+        let moved = directory.replace_queues(listed(&["a", "b", "d", "e"]));
+        assert_eq!(
+            (labels(&directory), directory.left_out()),
+            (vec!["a", "d"], 2)
+        );
+        assert_eq!(moved, users(&["u"]), "who served a queue that had to go");
     }
 }

@@ -68,17 +68,21 @@ pub struct Reconciler {
     pub divergence: Divergence,
 }
 
+fn filter(config: &PipelineConfig) -> QueueFilter {
+    QueueFilter {
+        include: config.queues_include.clone(),
+        exclude: config.queues_exclude.clone(),
+        max: Some(config.queues_max),
+    }
+}
+
 impl Reconciler {
     /// Knows nobody. `config.poll_interval` is the interval until [`Self::set_interval`].
     pub fn new(config: PipelineConfig) -> Self {
-        let filter = QueueFilter {
-            include: config.queues_include.clone(),
-            exclude: config.queues_exclude.clone(),
-        };
         Self {
             interval: config.poll_interval,
             agents: BTreeMap::new(),
-            directory: Directory::new(filter),
+            directory: Directory::new(filter(&config)),
             ledger: Ledger::default(),
             transitions: BTreeMap::new(),
             counts: RecordCounts::default(),
@@ -104,10 +108,7 @@ impl Reconciler {
     /// Other thresholds and filters from now on; the list of queues is filtered when it comes
     /// next. The effective interval is told by itself.
     pub fn reconfigure(&mut self, config: PipelineConfig) {
-        self.directory.set_filter(QueueFilter {
-            include: config.queues_include.clone(),
-            exclude: config.queues_exclude.clone(),
-        });
+        self.directory.set_filter(filter(&config));
         self.config = config;
     }
 

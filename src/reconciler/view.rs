@@ -119,6 +119,7 @@ impl Reconciler {
             oldest_confirmation: pass.oldest,
             records: self.record_counts(delta),
             agents_missing: self.missing,
+            queues_left_out: self.directory.left_out() as u64,
             unknown_time: UnknownCause::ALL
                 .into_iter()
                 .map(|cause| {

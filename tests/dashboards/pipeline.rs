@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::dashboard::Dashboard;
 use super::panel::{NEUTRAL, Panel, Step};
 
+const ZERO_IS_GOOD: &[Step] = &[(None, "green"), (Some(1.0), "orange")];
 const ONE_IS_GOOD: &[Step] = &[(None, "red"), (Some(1.0), "green")];
 const ANY_IS_BAD: &[Step] = &[(None, "green"), (Some(1.0), "red")];
 /// Rejected below 0.90; the alert warns below 0.95.
@@ -115,7 +116,7 @@ fn snapshots() -> Vec<Panel> {
             .query("min by (instance) (genesyscloud_snapshot_coverage_ratio{{}})", "{{instance}}")
             .scale(Some(0.0), Some(1.0))
             .limits(&[(None, "red"), (Some(0.9), "transparent")])
-            .size(8, 8)
+            .size(6, 8)
             .runbook("GenesysCloudSnapshotCoverageLow"),
         Panel::lines("Agents expected and named", "Registered agents, agents in the last answer, registered ones that it did not name, and agents shown as unknown for want of confirmation.", "short")
             .query("sum(genesyscloud_registry_agents{{}})", "registered")
@@ -123,7 +124,11 @@ fn snapshots() -> Vec<Panel> {
             .query("sum(genesyscloud_agents_missing{{}})", "missing")
             .query("sum(genesyscloud_agents_stale{{}})", "stale")
             .names_only()
-            .size(8, 8),
+            .size(6, 8),
+        Panel::stat("Queues left out", "Queues without series of their own, because there are more than queues.max.", "short", ZERO_IS_GOOD)
+            .query("sum(genesyscloud_queues_left_out{{}})", "Queues")
+            .size(4, 8)
+            .runbook("GenesysCloudQueuesLeftOut"),
     ]
 }
 

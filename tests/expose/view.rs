@@ -98,6 +98,7 @@ fn health() -> Health {
         poll_interval: Millis::from_secs(15),
         agents_stale: 1,
         agents_missing: 0,
+        queues_left_out: 0,
         unknown_time: BTreeMap::from([(UnknownCause::Hole, Millis(37_500))]),
         debt: Millis(250),
         volatile_held: Millis::ZERO,

@@ -71,6 +71,7 @@ pub enum Metric {
     PollInterval,
     AgentsStale,
     AgentsMissing,
+    QueuesLeftOut,
     // Push.
     NotificationChannels,
     NotificationAgents,

@@ -294,4 +294,12 @@ pub(super) const ROWS: &[MetricSpec] = &[
         Kind::Gauge,
         "Registered agents that the last accepted snapshot did not name.",
     ),
+    row(
+        Metric::QueuesLeftOut,
+        "genesyscloud_queues_left_out",
+        "genesyscloud.queues_left_out",
+        Unit::Count("{queue}"),
+        Kind::Gauge,
+        "Queues without series of their own, because there are more than queues.max.",
+    ),
 ];

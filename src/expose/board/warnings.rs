@@ -238,6 +238,19 @@ fn agents(view: &View, say: &mut impl FnMut(Level, Option<About>, String)) {
             ),
         );
     }
+    if health.queues_left_out > 0 {
+        say(
+            Level::Warning,
+            None,
+            format!(
+                "There are too many queues; {} not shown. Raise queues.max, or exclude some.",
+                match health.queues_left_out {
+                    1 => "1 is".to_owned(),
+                    many => format!("{many} are"),
+                }
+            ),
+        );
+    }
     if health.budget_remaining == 0 && health.joins_pending > 0 {
         say(
             Level::Note,
@@ -383,6 +396,8 @@ mod tests {
         assert!(text.contains("12 %"), "{text}");
         let (_, text) = one(|view, _| view.health.clock_skew_seconds = Some(-61.2));
         assert!(text.contains("61 s off"), "{text}");
+        let (_, text) = one(|view, _| view.health.queues_left_out = 7);
+        assert!(text.contains("7 are not shown"), "{text}");
         let (_, text) = one(|view, _| view.health.agents_stale = 1);
         assert!(text.contains("confirmed 1 agent for"), "{text}");
         let (_, text) = one(|view, _| {
