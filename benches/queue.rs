@@ -38,6 +38,7 @@ use cluster::Cluster;
 use common::event;
 use genesys_cloud_exporter::clock::SystemClock;
 use genesys_cloud_exporter::config::{NatsConfig, PostgresConfig, PostgresHost, PostgresTls};
+use genesys_cloud_exporter::effect::Append;
 use genesys_cloud_exporter::journal::{
     DataDir, EmbeddedJournal, JournalHandle, JournalStatus, NatsLink, Relay, RelayObserver,
     Standing,
@@ -70,7 +71,7 @@ fn events(count: usize, round: usize) -> Vec<JournalRecord> {
     let nth = |n: usize| {
         let at = now - Millis::from_secs(3_600) + Millis((n / AGENTS) as i64 * 1_000);
         let user = UserId::new(&format!("00000000-0000-4000-8000-{:012x}", n % AGENTS));
-        JournalRecord::Event(event(user, at, RoutingState::ALL[n % 4]))
+        JournalRecord::from(event(user, at, RoutingState::ALL[n % 4]))
     };
     (0..count).map(nth).collect()
 }
@@ -139,7 +140,11 @@ fn journal(path: &Path) -> (DataDir, JournalHandle) {
 /// As a cycle does in which everybody has changed: what there is to append is appended at once.
 async fn publish(journal: &JournalHandle, records: &[JournalRecord], wake: &Notify) {
     for batch in records.chunks(AGENTS) {
-        journal.append(batch.to_vec(), Vec::new()).await.unwrap();
+        let append = Append {
+            records: batch.to_vec(),
+            ..Append::default()
+        };
+        journal.append(Arc::new(append)).await.unwrap();
         wake.notify_one();
     }
 }

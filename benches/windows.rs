@@ -76,7 +76,7 @@ fn beginnings(agents: usize) -> Vec<JournalRecord> {
             from: at.floor(WINDOW),
             until: None,
         });
-        let entered = JournalRecord::Event(event(user(n), at, RoutingState::ALL[n % 4]));
+        let entered = JournalRecord::from(event(user(n), at, RoutingState::ALL[n % 4]));
         [roster, entered]
     };
     (0..agents).flat_map(of).collect()
@@ -96,7 +96,7 @@ fn changing(agents: usize, cycle: usize, begun: UnixMillis) -> Vec<JournalRecord
     let of = |n: usize| {
         let at = changed(n, begun);
         let previous = RoutingState::ALL[n % 4];
-        JournalRecord::Event(Event {
+        JournalRecord::from(Event {
             previous: Some(previous),
             chain: Chain::Follows {
                 entered_at: entered(n),

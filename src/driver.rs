@@ -287,12 +287,11 @@ async fn keep(
         .iter()
         .filter(|record| matches!(record, JournalRecord::Event(_)))
         .count();
+    // Shared with the journal's thread, in case it has to be tried again.
+    let append = Arc::new(append);
     let mut pause = APPEND_PAUSE_FIRST;
     loop {
-        match journal
-            .append(append.records.clone(), append.checkpoint.clone())
-            .await
-        {
+        match journal.append(Arc::clone(&append)).await {
             Ok(_) => break,
             Err(error) => {
                 telemetry.store_error(StoreOperation::Append);

@@ -48,7 +48,7 @@ pub enum Effect {
 /// Records for the journal and the checkpoint that goes with them: all or nothing.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Append {
-    /// Counts up; reported back.
+    /// Counts up; reported back by whoever executes it.
     pub sequence: u64,
     /// Records in order.
     pub records: Vec<JournalRecord>,

@@ -8,6 +8,11 @@ use genesys_cloud_exporter::cli::{self, Command, Exit};
 #[cfg(feature = "crash-points")]
 use genesys_cloud_exporter::crash;
 
+/// What a cycle frees goes back to the system. The C library's allocator keeps an arena a thread:
+/// with 100,000 agents it held on to a third more than ever was in use at once.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     arm();
     let environment = cli::environment(std::env::vars_os());

@@ -18,6 +18,7 @@ use crate::model::state::RoutingState;
 use crate::model::time::{Millis, Monotonic, UnixMillis};
 use crate::model::view::{AgentView, SnapshotOutcome, UnknownCause, View};
 use crate::store::WindowQuery;
+use crate::telemetry::Telemetry;
 
 /// Rows a page unless asked otherwise.
 const ROWS_DEFAULT: usize = 1_000;
@@ -421,12 +422,17 @@ pub(super) fn status_of(served: &Served, view: &View) -> Value {
             "depth": telemetry.queue_depth(),
             "oldestAt": telemetry.queue_oldest(),
         },
-        "store": {
-            "events": telemetry.events_seen(EventResult::Stored),
-            "sizeBytes": telemetry.store_bytes(),
-            "errors": telemetry.store_errors(),
-            "dataLoss": telemetry.losses(),
-        },
+        "store": stored(telemetry),
+    })
+}
+
+/// What became of events, and where.
+fn stored(telemetry: &Telemetry) -> Value {
+    json!({
+        "events": telemetry.events_seen(EventResult::Stored),
+        "sizeBytes": telemetry.store_bytes(),
+        "errors": telemetry.store_errors(),
+        "dataLoss": telemetry.losses(),
     })
 }
 

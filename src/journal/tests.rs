@@ -1,12 +1,14 @@
 //! The embedded journal against a simple twin, and against damage.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use rusqlite::{Connection, StatementStatus};
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::effect::Append;
 use crate::model::event::{JournalRecord, PresenceChange};
 use crate::model::ids::UserId;
 use crate::model::state::Presence;
@@ -276,7 +278,12 @@ async fn the_handle_does_what_the_journal_does() {
     let (_parent, dir) = data_dir();
     let (handle, thread) = JournalHandle::spawn(open(&dir), SystemClock::new()).unwrap();
     let entries = vec![("k".to_owned(), Some("v".to_owned()))];
-    let appended = handle.append(vec![record(1)], entries).await.unwrap();
+    let append = Append {
+        records: vec![record(1)],
+        checkpoint: entries,
+        ..Append::default()
+    };
+    let appended = handle.append(Arc::new(append)).await.unwrap();
     assert_eq!(appended.last_seq, 1);
     let status = handle.status().await.unwrap();
     assert!(status.depth == 1 && status.oldest.is_some() && status.size_bytes > 0);

@@ -4,10 +4,11 @@
 //! clock for the append stamps and decides nothing.
 
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::clock::SystemClock;
-use crate::model::event::JournalRecord;
+use crate::effect::Append;
 use crate::model::time::UnixMillis;
 
 use super::embedded::{AppendReport, CheckpointReport, EmbeddedJournal, FetchReport, JournalError};
@@ -49,13 +50,9 @@ impl JournalHandle {
     ///
     /// # Errors
     /// As there.
-    pub async fn append(
-        &self,
-        records: Vec<JournalRecord>,
-        checkpoint: Vec<(String, Option<String>)>,
-    ) -> Result<AppendReport, JournalError> {
+    pub async fn append(&self, append: Arc<Append>) -> Result<AppendReport, JournalError> {
         let now = self.clock.now().wall;
-        self.run(move |journal| journal.append(&records, &checkpoint, now))
+        self.run(move |journal| journal.append(&append.records, &append.checkpoint, now))
             .await
     }
 

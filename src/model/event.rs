@@ -141,14 +141,21 @@ pub struct PresenceChange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "body")]
 pub enum JournalRecord {
-    /// A state change.
-    Event(Event),
+    /// A state change; in a box, for it is six times as large as the others, and at a first start
+    /// there is one of those for everybody.
+    Event(Box<Event>),
     /// Confirmations, several agents a record.
     Marks(Vec<Mark>),
     /// A span in the registry.
     Roster(RosterSpan),
     /// A change of presence.
     Presence(PresenceChange),
+}
+
+impl From<Event> for JournalRecord {
+    fn from(event: Event) -> Self {
+        Self::Event(Box::new(event))
+    }
 }
 
 /// Most marks in one record, so that a message stays well under 128 KiB.

@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod event;
+pub mod fill;
 pub mod ids;
 pub mod label;
 pub mod platform_status;

@@ -100,34 +100,46 @@ pub struct StuckCheck {
     pub unoccupied: bool,
 }
 
-/// One agent.
+/// One agent. A checkpoint leaves out what is not known: at a first start it holds everybody.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Agent {
     /// Segments in order of start; the last is the current one. Empty: never joined.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Held>,
     /// Segments before the first one held were let go of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pruned: bool,
     /// Committed UI presence, once a snapshot named the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence: Option<Presence>,
     /// The bulk record in force when the last join was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined_with: Option<BulkFact>,
     /// Latest platform instant for which an answer said what state the agent was in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_until: Option<UnixMillis>,
     /// The last snapshot confirmed it, so the next one moves it along with all the others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub follows_bulk: bool,
     /// Latest platform instant for which an answer about this agent alone did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing_confirmed_at: Option<UnixMillis>,
     /// Counters hold its time up to here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accrued_until: Option<UnixMillis>,
     /// Its windows are accounted for from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered_from: Option<UnixMillis>,
     /// Its counters are: the instant of the first evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted_from: Option<UnixMillis>,
     /// Every window that ends at or before this is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_until: Option<UnixMillis>,
     /// Its queues, latest last.
     pub memberships: Vec<Membership>,
     /// Flagged volatile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volatile: Option<VolatileHold>,
     /// When the last answer about the agent arrived, by our clock.
     pub ingested_at: UnixMillis,

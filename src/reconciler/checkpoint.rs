@@ -63,13 +63,19 @@ struct QueueEntry {
 impl Reconciler {
     /// Entries that went out of date with `changes`.
     pub fn checkpoint(&self, changes: &Changes, delta: &Delta) -> Vec<(String, Option<String>)> {
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(changes.gone.len() + changes.agents.len());
+        let mut scratch = Vec::new();
         for user in &changes.gone {
             entries.push((format!("{AGENT}{user}"), None));
         }
         for user in &changes.agents {
             if let Some(agent) = self.agents.get(user) {
-                entries.push((format!("{AGENT}{user}"), Some(json(agent))));
+                // By way of one that has grown already: all may have changed at once, and a text
+                // that grows by itself ends up half empty.
+                scratch.clear();
+                serde_json::to_writer(&mut scratch, agent).expect("plain data serialises");
+                let text = String::from_utf8(scratch.clone()).expect("JSON is UTF-8");
+                entries.push((format!("{AGENT}{user}"), Some(text)));
             }
         }
         for queue in &changes.queues_gone {

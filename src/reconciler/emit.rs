@@ -39,7 +39,7 @@ impl Reconciler {
             let before = index.checked_sub(1).map(|at| &agent.history[at]);
             let previous = before.map(|held| held.state);
             let event = event_of(user, agent, held, previous, &self.directory);
-            self.changes.records.push(JournalRecord::Event(event));
+            self.changes.records.push(JournalRecord::from(event));
             // What happened before anybody counted is a fact for the windows, not an increase.
             let counted = agent.counted_from.is_some_and(|from| start >= from);
             if counted
@@ -70,7 +70,7 @@ impl Reconciler {
             let mut event = event_of(user, agent, gone, Some(previous), &self.directory);
             event.revision += 1;
             event.withdrawn = true;
-            self.changes.records.push(JournalRecord::Event(event));
+            self.changes.records.push(JournalRecord::from(event));
         }
     }
 }

@@ -142,6 +142,8 @@ fn merge(
         Err(index) => {
             let chain =
                 chain.unwrap_or_else(|| chain_of_oldest(agent, index, entry, told, evidence));
+            // Most agents have one or two; room for four each is much among many.
+            agent.history.reserve_exact(1);
             agent.history.insert(
                 index,
                 Held {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config::PipelineConfig;
 use crate::effect::Measurement;
 use crate::model::event::{JournalRecord, PresenceChange, RosterSpan};
+use crate::model::fill::fill;
 use crate::model::ids::{QueueId, UserId};
 use crate::model::state::RoutingState;
 use crate::model::time::{Millis, UnixMillis};
@@ -146,17 +147,19 @@ impl Reconciler {
         for user in left {
             self.part(user);
         }
+        let mut new = Vec::new();
         for user in joined {
-            let queues = Membership {
-                from: UnixMillis(0),
-                queues: self.directory.queues_of(user),
-            };
-            self.agents
-                .entry(user.clone())
-                .or_insert_with(|| Agent::new(queues));
+            if !self.agents.contains_key(user) {
+                let queues = Membership {
+                    from: UnixMillis(0),
+                    queues: self.directory.queues_of(user),
+                };
+                new.push((user.clone(), Agent::new(queues)));
+            }
             self.changes.agents.insert(user.clone());
             self.changes.gone.remove(user);
         }
+        fill(&mut self.agents, new);
     }
 
     /// Begins to account for an agent at its first evidence.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::fill::fill;
 use crate::model::ids::UserId;
 use crate::model::state::{Presence, RoutingState};
 use crate::model::time::UnixMillis;
@@ -46,14 +47,15 @@ impl Delta {
         }
         self.seen += records.len() as u64;
         self.emitted += new.len() as u64;
-        self.last.extend(new.into_iter().map(|record| {
+        let accepted = |record: &StatusRecord| {
             let last = Accepted {
                 presence: record.presence.clone(),
                 availability: record.availability,
                 last_modified: record.last_modified,
             };
             (record.user_id.clone(), last)
-        }));
+        };
+        fill(&mut self.last, new.into_iter().map(accepted).collect());
     }
 
     /// Forgets everybody, so that the next snapshot goes on whole; the counts stay.

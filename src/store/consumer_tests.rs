@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use super::tests::{Place, quiet_day};
 use super::*;
 use crate::clock::SystemClock;
+use crate::effect::Append;
 use crate::journal::{EmbeddedJournal, JournalHandle, JournalStatus};
 use crate::model::time::{Millis, UnixMillis};
 
@@ -52,7 +53,12 @@ async fn a_day_waits(
     let (journal, _) = EmbeddedJournal::open(&place.dir, 0, UnixMillis(0)).unwrap();
     let (journal, journal_thread) = JournalHandle::spawn(journal, clock).unwrap();
     let (store, store_thread) = StoreHandle::spawn(place.store()).unwrap();
-    journal.append(quiet_day(), Vec::new()).await.unwrap();
+    let records = quiet_day();
+    let append = Append {
+        records,
+        ..Append::default()
+    };
+    journal.append(Arc::new(append)).await.unwrap();
     (journal, store, [journal_thread, store_thread])
 }
 
@@ -98,7 +104,12 @@ async fn the_consumer_survives_errors_and_acknowledges_only_what_is_committed() 
     assert_eq!(heard(&ear).await, Heard::Depth(1));
     assert_eq!(heard(&ear).await, Heard::Batch(1, 0));
     assert_eq!(heard(&ear).await, Heard::Depth(0));
-    journal.append(quiet_day(), Vec::new()).await.unwrap();
+    let records = quiet_day();
+    let append = Append {
+        records,
+        ..Append::default()
+    };
+    journal.append(Arc::new(append)).await.unwrap();
     wake.notify_one();
     assert_eq!(heard(&ear).await, Heard::Batch(3, 0));
     stop.send(true).unwrap();

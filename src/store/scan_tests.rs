@@ -33,14 +33,9 @@ pub(super) fn long_days() -> Vec<JournalRecord> {
             until: None,
         }));
         let gap = Chain::Gap { known_until: None };
-        records.push(JournalRecord::Event(event(user, at(10), Available, gap)));
+        records.push(JournalRecord::from(event(user, at(10), Available, gap)));
         let follows = Chain::Follows { entered_at: at(10) };
-        records.push(JournalRecord::Event(event(
-            user,
-            at(1_000),
-            OnCall,
-            follows,
-        )));
+        records.push(JournalRecord::from(event(user, at(1_000), OnCall, follows)));
         let end = at(WINDOWS * 300);
         let mark = mark(user, Some(at(1_000)), Some(end), Some(end));
         records.push(JournalRecord::Marks(vec![mark]));

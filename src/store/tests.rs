@@ -102,13 +102,13 @@ pub(super) fn quiet_day() -> Vec<JournalRecord> {
             from: at(0),
             until: None,
         }),
-        JournalRecord::Event(event(
+        JournalRecord::from(event(
             AGENT,
             at(10),
             Available,
             Chain::Gap { known_until: None },
         )),
-        JournalRecord::Event(event(AGENT, at(1_000), OnCall, follows)),
+        JournalRecord::from(event(AGENT, at(1_000), OnCall, follows)),
         JournalRecord::Marks(vec![mark(
             AGENT,
             Some(at(1_000)),
@@ -221,8 +221,8 @@ fn a_late_event_revises_the_windows_it_touches_and_no_other() {
     };
     let report = store
         .commit(&[
-            (5, JournalRecord::Event(late)),
-            (6, JournalRecord::Event(joined)),
+            (5, JournalRecord::from(late)),
+            (6, JournalRecord::from(joined)),
         ])
         .unwrap();
     assert_eq!((report.stored, report.corrected, report.revised), (1, 1, 2));
@@ -247,7 +247,7 @@ fn a_run_of_starts_across_a_boundary_flags_both_windows() {
     records.truncate(1);
     for (at, state) in starts {
         let chain = Chain::Gap { known_until: None };
-        records.push(JournalRecord::Event(event(
+        records.push(JournalRecord::from(event(
             AGENT,
             UnixMillis(at),
             state,
@@ -463,7 +463,7 @@ fn retention_keeps_the_segment_that_reaches_over_the_horizon() {
         NotReady,
         Chain::Gap { known_until: None },
     );
-    let report = store.commit(&[(6, JournalRecord::Event(old))]).unwrap();
+    let report = store.commit(&[(6, JournalRecord::from(old))]).unwrap();
     assert_eq!(
         (report.written, report.revised),
         (0, 0),

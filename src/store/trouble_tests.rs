@@ -53,7 +53,7 @@ fn a_damaged_event_row_is_set_aside_and_its_time_is_unknown_not_invented() {
         NotReady,
         Chain::Follows { entered_at: at(10) },
     );
-    let report = store.commit(&[(5, JournalRecord::Event(late))]).unwrap();
+    let report = store.commit(&[(5, JournalRecord::from(late))]).unwrap();
     assert_eq!(report.quarantined, 1);
     let rows = store.reader().unwrap().windows(&query(10)).unwrap().rows;
     assert_eq!(rows[2].metrics.unknown_seconds, Millis(300_000));
@@ -109,7 +109,7 @@ fn a_full_disk_changes_nothing_and_the_same_batch_goes_in_later() {
             let chain = Chain::Gap { known_until: None };
             (
                 5 + number as u64,
-                JournalRecord::Event(event(AGENT, at, NotReady, chain)),
+                JournalRecord::from(event(AGENT, at, NotReady, chain)),
             )
         })
         .collect();

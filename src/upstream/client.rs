@@ -272,7 +272,11 @@ async fn read_body(
         match timeout_at(deadline, answer.chunk()).await {
             Err(_) => return (body, Some(TransportFailure::Timeout)),
             Ok(Err(error)) => return (body, Some(failure(&error, false))),
-            Ok(Ok(None)) => return (body, None),
+            Ok(Ok(None)) => {
+                // It may be kept until the next one is read beside it.
+                body.shrink_to_fit();
+                return (body, None);
+            }
             Ok(Ok(Some(chunk))) => {
                 let room = limit - body.len();
                 body.extend_from_slice(&chunk[..chunk.len().min(room)]);

@@ -21,8 +21,8 @@ pub struct StatusRecord {
     /// Last change of presence or availability, by the platform's clock.
     pub last_modified: UnixMillis,
     /// What a scan of the public platform tells beside: there `availability` is no cache, it has
-    /// a start. `None` in dialect `status`.
-    pub platform: Option<PlatformFact>,
+    /// a start. `None` in dialect `status`, where nobody shall pay for its room.
+    pub platform: Option<Box<PlatformFact>>,
 }
 
 impl StatusRecord {

@@ -156,7 +156,7 @@ fn arb_event() -> impl Strategy<Value = JournalRecord> {
         .prop_map(
             |(user, at, state, chain, (estimated, withdrawn, revision), source)| {
                 let plain = event(user, at, state, chain);
-                JournalRecord::Event(Event {
+                JournalRecord::from(Event {
                     source,
                     revision,
                     estimated,
@@ -322,7 +322,7 @@ fn worked_example(phase: i64, missed: &std::collections::BTreeSet<usize>) -> Vec
                     Some(entered_at) => Chain::Follows { entered_at },
                     None => Chain::Gap { known_until: None },
                 };
-                records.push(JournalRecord::Event(event(
+                records.push(JournalRecord::from(event(
                     "agent-0001",
                     start,
                     state,

@@ -21,6 +21,7 @@ use super::link::NatsLink;
 use super::wire::{Floors, ReplayAnswer, ReplayAsk, encode, replay_id, second_id};
 use crate::clock::SystemClock;
 use crate::crash::{CrashPoint, passing};
+use crate::effect::Append;
 use crate::journal::drain::{DRAIN_MAX, is_stopped, overdue, stopped};
 use crate::journal::embedded::JournalError;
 use crate::journal::writer::{JournalHandle, JournalStatus};
@@ -72,7 +73,11 @@ impl Standing {
             base: journal.fetch(0, 0).await?.acknowledged,
         };
         let entry = (PRODUCER_KEY.to_owned(), Some(standing.write()));
-        journal.append(Vec::new(), vec![entry]).await?;
+        let append = Append {
+            checkpoint: vec![entry],
+            ..Append::default()
+        };
+        journal.append(Arc::new(append)).await?;
         Ok(standing)
     }
 

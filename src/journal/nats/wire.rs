@@ -207,7 +207,7 @@ fn number(text: &str) -> Option<u64> {
 
 fn read(subjects: &Subjects, subject: &str, body: &[u8]) -> Result<JournalRecord, &'static str> {
     let read = if subject == subjects.events() {
-        serde_json::from_slice::<Event>(body).map(JournalRecord::Event)
+        serde_json::from_slice::<Event>(body).map(JournalRecord::from)
     } else if subject == subjects.confirmed() {
         serde_json::from_slice::<Vec<Mark>>(body).map(JournalRecord::Marks)
     } else if subject == subjects.facts() {

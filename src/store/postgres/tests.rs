@@ -305,7 +305,7 @@ async fn a_damaged_row_is_never_served_and_is_made_again() {
         Chain::Follows { entered_at: at(10) },
     );
     let report = postgres
-        .commit(&[(5, JournalRecord::Event(late))])
+        .commit(&[(5, JournalRecord::from(late))])
         .await
         .unwrap();
     assert_eq!(report.quarantined, 2);
@@ -325,13 +325,13 @@ fn since_yesterday(at: impl Fn(i64) -> UnixMillis) -> Vec<JournalRecord> {
             from: at(0),
             until: None,
         }),
-        JournalRecord::Event(event(
+        JournalRecord::from(event(
             AGENT,
             at(10),
             NotReady,
             Chain::Gap { known_until: None },
         )),
-        JournalRecord::Event(event(
+        JournalRecord::from(event(
             AGENT,
             at(1_000),
             crate::model::state::RoutingState::Available,
@@ -397,7 +397,7 @@ async fn days_past_retention_are_dropped_and_what_reaches_over_the_horizon_stays
     assert_eq!(cluster.ask(DATABASE, figures), "300000|0");
     let old = event(AGENT, at(500), NotReady, Chain::Gap { known_until: None });
     let report = postgres
-        .commit(&[(10, JournalRecord::Event(old))])
+        .commit(&[(10, JournalRecord::from(old))])
         .await
         .unwrap();
     assert_eq!(

@@ -120,13 +120,13 @@ fn a_record_keeps_what_the_platform_dates_and_what_nobody_knows() {
     assert_eq!(first.last_modified, at("2026-05-04T09:15:22.118Z"));
     assert_eq!(
         first.platform,
-        Some(PlatformFact {
+        Some(Box::new(PlatformFact {
             status: PlatformStatus::Interacting,
             raw_status: None,
             since: Some(at("2026-05-04T09:15:22.118Z")),
             presence_since: at("2026-05-04T08:00:03.441Z"),
             unoccupied: false,
-        })
+        }))
     );
     let unknown = page.records[5].platform.as_ref().unwrap();
     assert_eq!(unknown.raw_status.as_deref(), Some("LEVITATING"));

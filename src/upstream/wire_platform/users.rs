@@ -188,14 +188,14 @@ impl UserRow<'_> {
             presence: name,
             availability,
             last_modified: since.map_or(presence_since, |since| since.max(presence_since)),
-            platform: Some(PlatformFact {
+            platform: Some(Box::new(PlatformFact {
                 status,
                 raw_status: (status == PlatformStatus::Other)
                     .then(|| bounded_arc(text, RAW_TEXT_MAX)),
                 since,
                 presence_since,
                 unoccupied,
-            }),
+            })),
         })))
     }
 }

@@ -203,8 +203,7 @@ impl Poller {
     async fn append(&mut self, append: Append) {
         write_clock(&self.place, self.now);
         self.records += append.records.len();
-        let appended = self.journal.append(append.records, append.checkpoint);
-        let report = appended.await.unwrap();
+        let report = self.journal.append(Arc::new(append)).await.unwrap();
         assert_eq!(report.dead, 0);
         self.wake.notify_one();
     }
