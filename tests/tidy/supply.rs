@@ -118,7 +118,15 @@ fn every_crate_is_let_in_by_deny_toml() {
 /// So the one registry is the one that Cargo uses unless told otherwise.
 #[test]
 fn nothing_tells_cargo_of_another_registry() {
-    assert!(!root().join(".cargo").exists());
+    let folder = root().join(".cargo");
+    let inside = std::fs::read_dir(&folder).unwrap();
+    let inside: Vec<_> = inside.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(inside, ["config.toml"]);
+    let text = std::fs::read_to_string(folder.join("config.toml")).unwrap();
+    let config: toml::Table = text.parse().unwrap();
+    assert!(config.keys().eq(["env"]), "{text}");
+    let set = config["env"].as_table().unwrap();
+    assert!(set.keys().eq(["JEMALLOC_SYS_WITH_MALLOC_CONF"]), "{text}");
     let text = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let manifest: toml::Table = text.parse().unwrap();
     for section in ["dependencies", "dev-dependencies"] {
