@@ -353,6 +353,22 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_leaves_out_what_is_not_known_and_one_that_names_it_is_read() {
+        let unknown = agent();
+        let text = serde_json::to_string(&unknown).unwrap();
+        assert!(!text.contains("null") && !text.contains("false"), "{text}");
+        let named = r#"{"history":[],"pruned":false,"presence":null,"joined_with":null,
+            "confirmed_until":null,"follows_bulk":false,"routing_confirmed_at":null,
+            "accrued_until":null,"covered_from":null,"counted_from":null,"closed_until":null,
+            "memberships":[{"from":"1970-01-01T00:00:00.000Z","queues":[]}],"volatile":null,
+            "ingested_at":"1970-01-01T00:00:00.000Z"}"#;
+        for text in [&*text, named] {
+            let read: Agent = serde_json::from_str(text).unwrap();
+            assert_eq!(read, unknown);
+        }
+    }
+
+    #[test]
     fn old_history_goes_but_recent_and_neighbouring_segments_stay() {
         let mut agent = agent();
         agent.history = (0..10).map(|k| held(k * 600)).collect();

@@ -13,6 +13,7 @@ use super::accrual::{Account, StateAccounts};
 use super::divergence::Divergence;
 use super::reconcile::{Changes, Reconciler};
 use crate::config::PipelineConfig;
+use crate::model::fill::fill;
 use crate::model::ids::{QueueId, UserId};
 use crate::model::state::RoutingState;
 use crate::model::time::UnixMillis;
@@ -137,9 +138,10 @@ impl Reconciler {
         entries: &[(String, String)],
     ) -> Result<Self, CheckpointError> {
         let mut restored = Self::new(config);
+        let mut agents = Vec::new();
         for (key, value) in entries {
             if let Some(user) = key.strip_prefix(AGENT) {
-                restored.agents.insert(UserId::new(user), read(key, value)?);
+                agents.push((UserId::new(user), read(key, value)?));
             } else if let Some(queue) = key.strip_prefix(QUEUE) {
                 restored.restore_queue(QueueId::new(queue), read(key, value)?);
             } else if key == DIRECTORY {
@@ -148,6 +150,7 @@ impl Reconciler {
                 restored.restore_meta(read(key, value)?);
             }
         }
+        fill(&mut restored.agents, agents);
         restored.restore_links();
         Ok(restored)
     }

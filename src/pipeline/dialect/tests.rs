@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::config::{self, PipelineConfig};
+use crate::model::ids::QueueId;
 use crate::model::time::UnixMillis;
 use crate::upstream::request::RequestId;
 use crate::upstream::response::{Answer, Headers};
@@ -186,14 +187,42 @@ fn pair(id: &str, name: &str) -> (String, String) {
     (id.to_owned(), name.to_owned())
 }
 
-/// With or without `metrics.per_agent: name`.
-fn reload(run: &mut Run, names: bool) {
-    let config = PipelineConfig {
-        names,
-        ..run.pipeline.config.clone()
-    };
+fn reconfigure(run: &mut Run, change: impl FnOnce(&mut PipelineConfig)) {
+    let mut config = run.pipeline.config.clone();
+    change(&mut config);
     let effects = run.pipeline.on_reconfigured(config, now(run.now));
     run.take(effects);
+}
+
+/// With or without `metrics.per_agent: name`.
+fn reload(run: &mut Run, names: bool) {
+    reconfigure(run, |config| config.names = names);
+}
+
+#[test]
+fn queues_beyond_the_limit_are_counted_and_a_reload_brings_them() {
+    let listing = "{\"entities\":[{\"id\":\"1\",\"name\":\"One\"},{\"id\":\"2\",\"name\":\"Two\"},\
+        {\"id\":\"3\",\"name\":\"Three\"}],\"pageCount\":1}";
+    let queues = ApiRequest::Queues { page: 1 };
+    let shown = |run: &Run| {
+        let view = run.pipeline.view(now(run.now));
+        let names = view.queues.iter().map(|queue| queue.name.to_string());
+        (names.collect::<Vec<_>>(), view.health.queues_left_out)
+    };
+    let mut run = Run::new("status");
+    reconfigure(&mut run, |config| config.queues_max = 1);
+    run.answer(&queues, 200, listing);
+    assert_eq!(shown(&run), (vec!["One".to_owned()], 2));
+    let members = ApiRequest::QueueMembers {
+        queue: QueueId::new("1"),
+        page: 1,
+    };
+    run.answer(&members, 200, "{\"entities\":[],\"pageCount\":1}");
+    reconfigure(&mut run, |config| config.queues_max = 3);
+    run.pass(1_000);
+    run.answer(&queues, 200, listing);
+    let (names, left_out) = shown(&run);
+    assert_eq!((names.len(), left_out), (3, 0), "{names:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
-import { launch } from './browser.mjs';
+import { open } from './browser.mjs';
 
 const [url] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -16,18 +16,10 @@ async function ask(what) {
   assert.equal((await answers.next()).value, 'done', what);
 }
 
-const browser = await launch();
-const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
-page.setDefaultTimeout(BOUND);
-const complaints = [];
 let down = false;
-page.on('pageerror', (error) => complaints.push(String(error)));
-page.on('console', (message) => {
-  // While the exporter is down the browser says that it cannot connect.
-  if (['error', 'warning'].includes(message.type()) && !down) complaints.push(message.text());
-});
+// While the exporter is down the browser says that it cannot connect.
+const { browser, page, complaints, until } = await open(() => down);
 
-const until = (what, argument) => page.waitForFunction(what, argument, { polling: 100 });
 const linked = (how) => until((how) => document.getElementById('link').dataset.link === how, how);
 const warned = (text) => until((text) => document.getElementById('warnings').textContent.includes(text), text);
 const tile = (title) => page.evaluate((title) =>

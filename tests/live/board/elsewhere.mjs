@@ -1,18 +1,10 @@
 // The boards of instances that do not poll, in headless Chromium: they say so, and show no agents.
 // The live test starts it with the address of an aggregator and that of a poller that stands by.
 import assert from 'node:assert/strict';
-import { launch } from './browser.mjs';
+import { open } from './browser.mjs';
 
 const [aggregator, standby] = process.argv.slice(2);
-const browser = await launch();
-const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
-page.setDefaultTimeout(40_000);
-const complaints = [];
-page.on('pageerror', (error) => complaints.push(String(error)));
-page.on('console', (message) => {
-  if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
-});
-const until = (what, argument) => page.waitForFunction(what, argument, { polling: 100 });
+const { browser, page, complaints, until } = await open();
 const warned = (text) => until((text) => document.getElementById('warnings').textContent.includes(text), text);
 const tile = (title) => page.evaluate((title) =>
   [...document.querySelectorAll('#health > div')].find((one) => one.firstChild.textContent === title)?.lastChild.textContent, title);

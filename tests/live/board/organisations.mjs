@@ -1,21 +1,14 @@
 // The board of an exporter of two organisations, in headless Chromium: it shows one at a time. The
 // live test starts it with the exporter's address and how many agents each of them has.
 import assert from 'node:assert/strict';
-import { launch } from './browser.mjs';
+import { open } from './browser.mjs';
 
 const [url, ...expected] = process.argv.slice(2);
 const sizes = expected.map((pair) => pair.split('='));
 
-const browser = await launch();
-const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
-page.setDefaultTimeout(40_000);
-const complaints = [];
-page.on('pageerror', (error) => complaints.push(String(error)));
-page.on('console', (message) => {
-  if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
-});
-const shows = (agents) => page.waitForFunction(
-  (agents) => document.getElementById('agent-note').textContent.includes(`of ${agents} agents`), agents, { polling: 100 });
+const { browser, page, complaints, until } = await open();
+const shows = (agents) => until(
+  (agents) => document.getElementById('agent-note').textContent.includes(`of ${agents} agents`), agents);
 
 await page.goto(url);
 await shows(sizes[0][1]);
