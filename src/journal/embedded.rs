@@ -293,14 +293,13 @@ impl EmbeddedJournal {
     /// # Errors
     /// If SQLite refuses.
     pub fn oldest(&self) -> Result<Option<UnixMillis>, JournalError> {
-        self.connection
-            .query_row(
-                "SELECT appended_at FROM record ORDER BY seq LIMIT 1",
-                [],
-                |row| row.get(0).map(UnixMillis),
-            )
-            .optional()
-            .map_err(during("read"))
+        let read = || {
+            self.connection
+                .prepare_cached("SELECT appended_at FROM record ORDER BY seq LIMIT 1")?
+                .query_row([], |row| row.get(0).map(UnixMillis))
+                .optional()
+        };
+        read().map_err(during("read"))
     }
 
     /// Dead letters kept, of this run and of earlier ones.

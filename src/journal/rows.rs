@@ -81,7 +81,9 @@ pub(super) fn append_all(
     now: UnixMillis,
 ) -> rusqlite::Result<AppendReport> {
     let mut report = AppendReport::default();
-    let mut seq: i64 = transaction.query_row("SELECT appended FROM mark", [], |row| row.get(0))?;
+    let mut seq: i64 = transaction
+        .prepare_cached("SELECT appended FROM mark")?
+        .query_row([], |row| row.get(0))?;
     for record in records {
         let payload = serde_json::to_string(record)
             .expect("records have only string keys and finite numbers");

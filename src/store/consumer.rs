@@ -1,15 +1,18 @@
 //! Moves batches from the journal to the store: fetch, commit, acknowledge, in this order.
 //!
 //! A batch is acknowledged only after the store's commit, so a crash at any point repeats work
-//! and loses none. While the store commits a batch, the journal forgets the one before it and
-//! reads the one after it. It does not look into records. It ends when told to, or when the
+//! and loses none. While the store commits, the journal forgets what came before and reads what
+//! comes next, a few batches at a time. It does not look into records. It ends when told to, or when the
 //! journal's or the store's thread is gone, for then only a restart helps.
 
+use std::collections::VecDeque;
 use std::error::Error;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::clock::SystemClock;
 use crate::crash::{CrashPoint, passing};
@@ -17,6 +20,7 @@ use crate::journal::{
     DRAIN_MAX, FetchReport, JournalError, JournalHandle, JournalStatus, is_stopped, overdue,
     stopped,
 };
+use crate::model::event::JournalRecord;
 use crate::model::time::Millis;
 
 use super::error::StoreError;
@@ -28,6 +32,10 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 
 /// Longest wait after errors: short beside a window, long beside a full disk's patience.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Batches read at a time. Of the largest poll's records few wait in memory, and the store has work
+/// for longer than the journal takes to append a thousand.
+const BATCHES_AHEAD: usize = 8;
 
 /// Hears what the consumer does; counts and logs are its business.
 pub trait ConsumerObserver: Send {
@@ -86,9 +94,13 @@ pub async fn consume(
         store,
         batch_size,
         clock,
-        ahead: None,
+        ahead: VecDeque::new(),
+        reading: None,
+        // From 0: the journal knows what is acknowledged, and the store what is committed.
+        read: 0,
         committed: None,
-        found: Fetched::default(),
+        status: JournalStatus::default(),
+        appended: 0,
     };
     let mut backoff = BACKOFF_FIRST;
     let mut drain_until = None;
@@ -139,101 +151,167 @@ struct Consumer {
     store: StoreHandle,
     batch_size: usize,
     clock: SystemClock,
-    /// The next batch, if it was read already.
-    ahead: Option<FetchReport>,
+    /// Batches that were read and are not committed, by their numbers.
+    ahead: VecDeque<Batch>,
+    /// What reads the batches after them.
+    reading: Option<JoinHandle<Result<Reading, Failure>>>,
+    /// Up to where the journal was read.
+    read: u64,
     /// Up to where the store has committed and the journal has not forgotten.
     committed: Option<u64>,
-    /// What was found wrong with a batch that was read and is read again.
-    found: Fetched,
+    /// The journal as it was last looked at.
+    status: JournalStatus,
+    /// The last number that it had given then.
+    appended: u64,
+}
+
+/// What one commit takes.
+struct Batch {
+    records: Arc<Vec<(u64, JournalRecord)>>,
+    /// Its last number.
+    through: u64,
+    brought: Fetched,
+}
+
+/// What was read of the journal, and what waits there.
+struct Reading {
+    batches: Vec<Batch>,
+    /// Up to where the journal was told to forget.
+    forgot: Option<u64>,
+    acknowledged: u64,
+    status: JournalStatus,
 }
 
 impl Consumer {
     /// One batch; says whether there was anything to do.
     async fn step(&mut self, observer: &mut impl ConsumerObserver) -> Result<bool, Failure> {
         let began = self.clock.now().mono;
-        let fetched = match self.ahead.take() {
-            Some(ahead) => ahead,
-            None => {
-                self.acknowledge().await?;
-                // From 0: the journal knows what is acknowledged, and the store what is committed.
-                self.fetch(0).await?
-            }
-        };
-        let brought = Fetched {
-            records: fetched.records.len(),
-            dead: fetched.dead + self.found.dead,
-            missing: fetched.missing + self.found.missing,
-        };
-        if fetched.through <= fetched.acknowledged {
-            return Ok(false);
+        if self.ahead.is_empty() {
+            self.read_on().await?;
         }
+        let Some(batch) = self.ahead.front() else {
+            return Ok(false);
+        };
         passing(CrashPoint::Received);
-        let (store, clock) = (self.store.clone(), self.clock);
-        let through = fetched.through;
-        let commit = async move {
-            let done = store.commit(fetched.records).await;
-            (done, clock.now().mono)
-        };
-        let ((done, at), ahead) = tokio::join!(commit, self.meanwhile(through));
-        let report = match done {
-            Ok(report) => report,
-            Err(error) => {
-                // Both are read again, and then nothing is found wrong that was found before.
-                self.found = brought;
-                if let Ok(Some(ahead)) = ahead {
-                    self.found.dead += ahead.dead;
-                    self.found.missing += ahead.missing;
-                }
-                return Err(of_store(error));
-            }
-        };
+        let records = Arc::clone(&batch.records);
+        if self.ahead.len() <= BATCHES_AHEAD / 2 {
+            self.start_reading();
+        }
+        // Until it is committed it stays where it is.
+        let committed = self.store.commit(records).await.map_err(of_store)?;
         passing(CrashPoint::Committed);
-        self.committed = Some(through);
-        self.found = Fetched::default();
-        observer.batch(at - began, brought, &report);
-        self.ahead = ahead?;
-        let stored = match &self.ahead {
-            // Stored and not forgotten yet, it waits no more.
-            Some(ahead) => through.saturating_sub(ahead.acknowledged),
-            None => {
-                self.acknowledge().await?;
-                0
-            }
-        };
-        let mut status = self.status().await?;
-        status.depth = status.depth.saturating_sub(stored);
-        observer.depth(status);
+        let took = self.clock.now().mono - began;
+        let batch = self.ahead.pop_front().expect("it was looked at above");
+        self.committed = Some(batch.through);
+        observer.batch(took, batch.brought, &committed);
+        observer.depth(self.waiting(batch.through));
+        if self.reading.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.read_on().await?;
+        }
         Ok(true)
     }
 
-    /// What the journal does while a batch up to `through` is committed.
-    async fn meanwhile(&mut self, through: u64) -> Result<Option<FetchReport>, Failure> {
-        self.acknowledge().await?;
-        let ahead = self.fetch(through).await?;
-        Ok((ahead.through > through).then_some(ahead))
+    /// What waits once everything up to `through` is stored, whether or not it is forgotten yet.
+    fn waiting(&self, through: u64) -> JournalStatus {
+        let depth = self.appended.saturating_sub(through);
+        JournalStatus {
+            depth,
+            oldest: self.status.oldest.filter(|_| depth > 0),
+            ..self.status
+        }
     }
 
-    async fn fetch(&self, after: u64) -> Result<FetchReport, Failure> {
-        let fetched = self.journal.fetch(after, self.batch_size).await;
-        fetched.map_err(|error| of_journal("fetch", error))
+    /// Has the journal forget what is committed, and read what comes next, while the store works. It
+    /// may be busy with what a cycle appends, for longer than a commit takes.
+    fn start_reading(&mut self) {
+        if self.reading.is_some() {
+            return;
+        }
+        let journal = self.journal.clone();
+        let (forget, after, size) = (self.committed, self.read, self.batch_size);
+        self.reading = Some(tokio::spawn(read(journal, forget, after, size)));
     }
 
-    /// The journal forgets what was committed.
-    async fn acknowledge(&mut self) -> Result<(), Failure> {
-        let Some(through) = self.committed else {
+    /// Waits for what is being read.
+    async fn read_on(&mut self) -> Result<(), Failure> {
+        self.start_reading();
+        let Some(reading) = self.reading.as_mut() else {
             return Ok(());
         };
-        let acknowledged = self.journal.acknowledge(through).await;
-        acknowledged.map_err(|error| of_journal("acknowledge", error))?;
-        self.committed = None;
+        let done = reading.await;
+        self.reading = None;
+        let reading = match done.map_err(JoinError::try_into_panic) {
+            Ok(reading) => reading?,
+            Err(Ok(panic)) => resume_unwind(panic),
+            // The runtime ends, and with it we do.
+            Err(Err(_)) => return Ok(()),
+        };
+        // Had it failed, it would be asked to forget that again.
+        self.committed = self.committed.filter(|_| self.committed != reading.forgot);
+        self.appended = reading.acknowledged + reading.status.depth;
+        self.status = reading.status;
+        self.read = self.read.max(reading.acknowledged);
+        if let Some(last) = reading.batches.last() {
+            self.read = last.through;
+        }
+        self.ahead.extend(reading.batches);
         Ok(())
     }
+}
 
-    async fn status(&self) -> Result<JournalStatus, Failure> {
-        self.journal
-            .status()
-            .await
-            .map_err(|error| of_journal("fetch", error))
+/// Forgets up to `forget`, and reads what comes after `after`.
+async fn read(
+    journal: JournalHandle,
+    forget: Option<u64>,
+    after: u64,
+    batch_size: usize,
+) -> Result<Reading, Failure> {
+    if let Some(through) = forget {
+        let acknowledged = journal.acknowledge(through).await;
+        acknowledged.map_err(|error| of_journal("acknowledge", error))?;
+    }
+    let fetched = journal.fetch(after, batch_size * BATCHES_AHEAD).await;
+    let fetched = fetched.map_err(|error| of_journal("fetch", error))?;
+    let status = journal.status().await;
+    let status = status.map_err(|error| of_journal("fetch", error))?;
+    Ok(Reading {
+        forgot: forget,
+        acknowledged: fetched.acknowledged,
+        batches: batches(fetched, after, batch_size),
+        status,
+    })
+}
+
+/// Splits what was read. What was found wrong with any of it comes with the first.
+fn batches(fetched: FetchReport, after: u64, batch_size: usize) -> Vec<Batch> {
+    let mut batches = Vec::new();
+    if fetched.through <= after.max(fetched.acknowledged) {
+        return batches;
+    }
+    let mut found = Fetched {
+        dead: fetched.dead,
+        missing: fetched.missing,
+        ..Fetched::default()
+    };
+    let mut rest = fetched.records;
+    loop {
+        let later = rest.split_off(batch_size.min(rest.len()));
+        let through = match rest.last() {
+            Some(&(seq, _)) if !later.is_empty() => seq,
+            _ => fetched.through,
+        };
+        batches.push(Batch {
+            brought: Fetched {
+                records: rest.len(),
+                ..std::mem::take(&mut found)
+            },
+            records: Arc::new(rest),
+            through,
+        });
+        if later.is_empty() {
+            return batches;
+        }
+        rest = later;
     }
 }
 

@@ -91,7 +91,7 @@ impl StoreHandle {
     /// As there.
     pub async fn commit(
         &self,
-        batch: Vec<(u64, JournalRecord)>,
+        batch: Arc<Vec<(u64, JournalRecord)>>,
     ) -> Result<CommitReport, StoreError> {
         match &self.engine {
             Engine::Sqlite(worker) => run(worker, move |store| store.commit(&batch)).await,
