@@ -23,8 +23,9 @@ impl ToSql for Cell<'_> {
 
 /// The first `count` columns of a row.
 pub(super) fn cells<'r>(row: &'r Row<'_>, count: usize) -> rusqlite::Result<Vec<Cell<'r>>> {
-    let cell = |index| {
-        Ok(match row.get_ref(index)? {
+    let mut cells = Vec::with_capacity(count);
+    for index in 0..count {
+        cells.push(match row.get_ref(index)? {
             ValueRef::Null => Cell::Null,
             ValueRef::Integer(value) => Cell::Integer(value),
             // As it stands: what was written is looked for, not made.
@@ -33,9 +34,9 @@ pub(super) fn cells<'r>(row: &'r Row<'_>, count: usize) -> rusqlite::Result<Vec<
                 Err(_) => Cell::Foreign,
             },
             ValueRef::Real(_) | ValueRef::Blob(_) => Cell::Foreign,
-        })
-    };
-    (0..count).map(cell).collect()
+        });
+    }
+    Ok(cells)
 }
 
 /// Keeps what a bad row said in `quarantined_row`; the caller deletes it.

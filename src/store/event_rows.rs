@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use rusqlite::types::Value;
-use rusqlite::{Row, Transaction, params, params_from_iter};
+use rusqlite::{CachedStatement, Row, Transaction, params, params_from_iter};
 
 use crate::model::time::UnixMillis;
 use crate::window::EventFact;
@@ -37,59 +37,78 @@ const NEAR: &str = "FROM agent_event WHERE org = ?1 AND user_id = ?2 \
 
 static LOAD: LazyLock<String> = LazyLock::new(|| format!("SELECT {EVENT_COLUMNS} {NEAR}"));
 
-/// Writes an event in place of whatever has its key, or of a twin that ranks lower.
-pub(super) fn write(transaction: &Transaction<'_>, write: &EventWrite<'_>) -> rusqlite::Result<()> {
-    if write.over == Over::LesserTwin {
-        let held: i64 = transaction
-            .prepare_cached(HELD)?
-            .query_row(params_from_iter(&write.cells[..3]), |row| row.get(0))?;
-        if write.rank() <= held {
-            return Ok(());
-        }
-    }
-    transaction
-        .prepare_cached(WRITE)?
-        .execute(params_from_iter(&write.cells))?;
-    Ok(())
-}
-
 /// Events by start.
 pub(super) type Facts = BTreeMap<UnixMillis, EventFact>;
 
-/// What figures need of the events in `[from, to]` and of the nearest on either side that hold, and
-/// from where to where that is; bad rows are set aside and counted.
-pub(super) fn load(
-    transaction: &Transaction<'_>,
-    org: &str,
-    user: &str,
-    (from, to): Span,
-    bad: &mut u64,
-) -> rusqlite::Result<(Facts, Span)> {
-    let mut facts = Facts::new();
-    let mut damaged = Vec::new();
-    let (mut first, mut last) = (from, to);
-    let mut statement = transaction.prepare_cached(&LOAD)?;
-    let mut rows = statement.query(params![org, user, from.to_string(), to.to_string()])?;
-    while let Some(row) = rows.next()? {
-        let cells = cells(row, EVENT_CELLS)?;
-        if let Some(at) = cells[START].as_instant() {
-            (first, last) = (first.min(at), last.max(at));
-        }
-        match event_fact(&cells) {
-            Some((at, fact)) => {
-                facts.insert(at, fact);
+/// The events of an organisation within a transaction. A commit asks the same for each agent, so its
+/// statements are looked up once.
+pub(super) struct EventRows<'t> {
+    transaction: &'t Transaction<'t>,
+    org: &'t str,
+    load: CachedStatement<'t>,
+    write: CachedStatement<'t>,
+}
+
+impl<'t> EventRows<'t> {
+    pub(super) fn of(transaction: &'t Transaction<'t>, org: &'t str) -> rusqlite::Result<Self> {
+        Ok(Self {
+            transaction,
+            org,
+            load: transaction.prepare_cached(&LOAD)?,
+            write: transaction.prepare_cached(WRITE)?,
+        })
+    }
+
+    /// Writes an event in place of whatever has its key, or of a twin that ranks lower.
+    pub(super) fn write(&mut self, write: &EventWrite<'_>) -> rusqlite::Result<()> {
+        if write.over == Over::LesserTwin {
+            let held: i64 = self
+                .transaction
+                .prepare_cached(HELD)?
+                .query_row(params_from_iter(&write.cells[..3]), |row| row.get(0))?;
+            if write.rank() <= held {
+                return Ok(());
             }
-            None => damaged.push((key(row)?, describe(&cells))),
         }
+        self.write.execute(params_from_iter(&write.cells))?;
+        Ok(())
     }
-    for (key, content) in damaged {
-        quarantine(transaction, Table::Event, &content)?;
-        transaction
-            .prepare_cached(DELETE)?
-            .execute(params_from_iter(&key))?;
-        *bad += 1;
+
+    /// What figures need of the events in `[from, to]` and of the nearest on either side that hold,
+    /// and from where to where that is; bad rows are set aside and counted.
+    pub(super) fn load(
+        &mut self,
+        user: &str,
+        (from, to): Span,
+        bad: &mut u64,
+    ) -> rusqlite::Result<(Facts, Span)> {
+        let mut facts = Facts::new();
+        let mut damaged = Vec::new();
+        let (mut first, mut last) = (from, to);
+        let asked = params![self.org, user, from.to_string(), to.to_string()];
+        let mut rows = self.load.query(asked)?;
+        while let Some(row) = rows.next()? {
+            let cells = cells(row, EVENT_CELLS)?;
+            if let Some(at) = cells[START].as_instant() {
+                (first, last) = (first.min(at), last.max(at));
+            }
+            match event_fact(&cells) {
+                Some((at, fact)) => {
+                    facts.insert(at, fact);
+                }
+                None => damaged.push((key(row)?, describe(&cells))),
+            }
+        }
+        drop(rows);
+        for (key, content) in damaged {
+            quarantine(self.transaction, Table::Event, &content)?;
+            self.transaction
+                .prepare_cached(DELETE)?
+                .execute(params_from_iter(&key))?;
+            *bad += 1;
+        }
+        Ok((facts, (first, last)))
     }
-    Ok((facts, (first, last)))
 }
 
 /// The key of a row, whatever stands there.

@@ -19,6 +19,7 @@ use crate::model::time::UnixMillis;
 
 use super::arrivals::{Arrivals, Progress};
 use super::error::StoreError;
+use super::fact_rows::FactRows;
 use super::handle::StoreStatus;
 use super::prune::{self, PruneReport};
 use super::reader::SqliteReader;
@@ -26,7 +27,7 @@ use super::remote_write::DeadSamples;
 use super::report::{CommitReport, StoreSettings, Suspects, lock};
 use super::schema::DATABASE;
 use super::touch::{self, Reach, Touched, TouchedAgents, needed, recompute};
-use super::{deliveries, event_rows, fact_rows, sent, window_rows};
+use super::{deliveries, sent, window_rows};
 
 /// The store, owned by one thread.
 #[derive(Debug)]
@@ -165,20 +166,16 @@ impl SqliteStore {
         for (user, start) in suspects {
             touch::suspect(&mut agents, user, *start);
         }
+        let mut facts = FactRows::of(&transaction, org)?;
         for (user, touched) in agents {
             // A batch of marks may name every agent, which takes seconds: too long for an exit.
             if self.given_up.load(Ordering::Relaxed) {
                 return Err(given_up());
             }
-            take(
-                &transaction,
-                &self.settings,
-                pruned_until,
-                &user,
-                touched,
-                &mut report,
-            )?;
+            let agent = (&user, touched);
+            take(&mut facts, &self.settings, pruned_until, agent, &mut report)?;
         }
+        drop(facts);
         set_progress(&transaction, org, last, pruned_until)?;
         transaction.commit()?;
         Ok(report)
@@ -307,21 +304,20 @@ fn given_up() -> rusqlite::Error {
 
 /// Takes what a batch says of one agent.
 fn take(
-    transaction: &Transaction<'_>,
+    facts: &mut FactRows<'_>,
     settings: &StoreSettings,
     pruned_until: UnixMillis,
-    user: &UserId,
-    touched: Touched<'_>,
+    (user, touched): (&UserId, Touched<'_>),
     report: &mut CommitReport,
 ) -> rusqlite::Result<()> {
-    let (org, spec) = (settings.org.as_str(), settings.window);
+    let (transaction, org, spec) = (facts.transaction, facts.org, settings.window);
     let reach = touched.reach_to_close(settings);
-    let before = fact_rows::load(transaction, org, user, reach, &mut report.quarantined)?;
+    let before = facts.load(user, reach, &mut report.quarantined)?;
     let applied = touched.apply(settings, pruned_until, before, report);
     for event in &applied.events {
-        event_rows::write(transaction, event)?;
+        facts.write_event(event)?;
     }
-    fact_rows::write_changed(transaction, org, user, &applied.before, &applied.after)?;
+    facts.write_changed(user, &applied.before, &applied.after)?;
     for group in applied.groups {
         let Some(span) = needed(settings, &group) else {
             continue;
@@ -329,14 +325,14 @@ fn take(
         let bad = &mut report.quarantined;
         let again;
         // What was loaded with what was written since is what would be loaded again.
-        let facts = if reach.covers(span) {
+        let known = if reach.covers(span) {
             &applied.after
         } else {
-            again = fact_rows::load(transaction, org, user, Reach::of(span), bad)?;
+            again = facts.load(user, Reach::of(span), bad)?;
             &again
         };
         let kept = window_rows::load(transaction, org, user, spec, &group, bad)?;
-        for (start, kept) in recompute(settings, facts, &kept, &group, report) {
+        for (start, kept) in recompute(settings, known, &kept, &group, report) {
             match kept {
                 Some(kept) => window_rows::write(transaction, org, user, spec, start, &kept)?,
                 None => window_rows::delete(transaction, org, user, spec, start)?,

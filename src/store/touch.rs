@@ -31,8 +31,10 @@ pub(super) type Span = (UnixMillis, UnixMillis);
 pub(super) struct Reach {
     /// Of events and their confirmations.
     pub(super) events: Span,
-    /// Of presences.
-    pub(super) presence: Span,
+    /// Of presences; `None`: none is needed.
+    pub(super) presence: Option<Span>,
+    /// Whether the roster is needed.
+    pub(super) roster: bool,
 }
 
 impl Reach {
@@ -40,14 +42,15 @@ impl Reach {
     pub(super) fn of(span: Span) -> Self {
         Self {
             events: span,
-            presence: span,
+            presence: Some(span),
+            roster: true,
         }
     }
 
     /// Whether all facts of a span are within.
     pub(super) fn covers(&self, span: Span) -> bool {
         let within = |wide: Span| wide.0 <= span.0 && span.1 <= wide.1;
-        within(self.events) && within(self.presence)
+        within(self.events) && self.presence.is_some_and(within) && self.roster
     }
 }
 
@@ -162,12 +165,28 @@ impl<'b> Touched<'b> {
         storable(first - Millis(1), last)
     }
 
+    /// Whether any record is of presence. What none is of is as it was, and need not be loaded to
+    /// see what the records change.
+    pub(super) fn names_presence(&self) -> bool {
+        !self.presence.is_empty()
+    }
+
+    /// Whether any record is of the roster, or closes windows: only an agent on it has any.
+    pub(super) fn asks_for_roster(&self) -> bool {
+        !self.roster.is_empty() || self.marks.iter().any(|mark| mark.closed_until.is_some())
+    }
+
     /// What [`Touched::reach`] says and, if the records are marks alone, what the last window needs
     /// that they close. Mostly they close no other, and then one load is enough. Marks change no
     /// presence, so of presences only that window's are needed: of an agent who is in one state for
     /// weeks, those of weeks are not looked at.
     pub(super) fn reach_to_close(&self, settings: &StoreSettings) -> Reach {
-        let reach = Reach::of(self.reach());
+        let events = self.reach();
+        let reach = Reach {
+            events,
+            presence: self.names_presence().then_some(events),
+            roster: self.asks_for_roster(),
+        };
         let only_marks =
             self.events.is_empty() && self.roster.is_empty() && self.presence.is_empty();
         let closed = self.marks.iter().filter_map(|mark| mark.closed_until);
@@ -179,10 +198,10 @@ impl<'b> Touched<'b> {
             return reach;
         };
         let entered = self.marks.iter().any(|mark| mark.entered_at.is_some());
-        let (from, to) = if entered { self.reach() } else { window };
+        let (from, to) = if entered { events } else { window };
         Reach {
             events: (from.min(window.0), to.max(window.1)),
-            presence: window,
+            ..Reach::of(window)
         }
     }
 

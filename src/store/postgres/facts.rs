@@ -2,6 +2,7 @@
 //! statements.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 
 use tokio_postgres::{Error, Row};
 
@@ -13,11 +14,11 @@ use super::super::cells::{Cell, describe};
 use super::super::event_row::event_fact;
 use super::super::report::StoreSettings;
 use super::super::table::Table;
-use super::super::touch::{Applied, Over, RowChange, changed};
+use super::super::touch::{Applied, Over, RowChange, Span, Touched, changed};
 use super::super::window_row::{Kept, window_cells, window_kept};
 use super::link::Live;
 use super::schema::{EVENT_COLUMNS, WINDOW_COLUMNS};
-use super::statements::{Change, Query};
+use super::statements::{Asked, Change, Query};
 use super::values::{Param, Stamp, arrays, cells};
 use crate::model::ids::UserId;
 
@@ -27,18 +28,61 @@ pub(super) struct Spans<'u> {
     users: Vec<&'u str>,
     from: Vec<Stamp>,
     to: Vec<Stamp>,
+    /// Whether anybody's presences are wanted too.
+    presence: bool,
+    /// Whether anybody's roster is.
+    roster: bool,
 }
 
 impl<'u> Spans<'u> {
-    /// Of these, in order; each is numbered by its place.
-    pub(super) fn of(agents: impl Iterator<Item = (&'u UserId, (UnixMillis, UnixMillis))>) -> Self {
-        let mut spans = Self::default();
-        for (user, (from, to)) in agents {
-            spans.users.push(user.as_str());
-            spans.from.push(Stamp(from));
-            spans.to.push(Stamp(to));
+    /// Of these, in order; each is numbered by its place. All of their facts are wanted.
+    pub(super) fn of(agents: impl Iterator<Item = (&'u UserId, Span)>) -> Self {
+        let mut spans = Self {
+            presence: true,
+            roster: true,
+            ..Self::default()
+        };
+        for (user, span) in agents {
+            spans.push(user, span);
         }
         spans
+    }
+
+    /// Of whom records name, and only what these can change.
+    pub(super) fn touched(agents: &'u [(UserId, Touched<'_>)]) -> Self {
+        let mut spans = Self::default();
+        for (user, touched) in agents {
+            spans.push(user, touched.reach());
+            spans.presence |= touched.names_presence();
+            spans.roster |= touched.asks_for_roster();
+        }
+        spans
+    }
+
+    /// Those of whom no event that holds was found at or before their span, and their places.
+    fn without_start(&self, events: &[Row]) -> Result<(Self, Vec<usize>), Error> {
+        let mut found = vec![false; self.users.len()];
+        for row in events {
+            // Of a confirmation there is no such word.
+            if row.try_get::<_, Option<bool>>(WITHDRAWN)? == Some(false) {
+                let (at, Stamp(start)) = (place(row)?, row.try_get(STATE_ENTERED_AT)?);
+                found[at] |= start <= self.from[at].0;
+            }
+        }
+        let places: Vec<usize> = (0..found.len()).filter(|&at| !found[at]).collect();
+        let spans = Self {
+            users: places.iter().map(|&at| self.users[at]).collect(),
+            from: places.iter().map(|&at| self.from[at]).collect(),
+            to: places.iter().map(|&at| self.to[at]).collect(),
+            ..Self::default()
+        };
+        Ok((spans, places))
+    }
+
+    fn push(&mut self, user: &'u UserId, (from, to): Span) {
+        self.users.push(user.as_str());
+        self.from.push(Stamp(from));
+        self.to.push(Stamp(to));
     }
 }
 
@@ -69,6 +113,10 @@ impl Damaged {
 /// Facts by the number of their span, and the rows that are not as they were written.
 pub(super) type Loaded = (Vec<AgentFacts>, Vec<Damaged>);
 
+/// An agent's last event is mostly younger than this. Days before are only looked at for those whose
+/// is not, so that what a commit costs does not grow with the days that are kept.
+const LOOK_BACK: Millis = Millis::from_secs(86_400);
+
 /// Loads facts; all on their way at the first poll.
 pub(super) async fn load(live: &Live, org: &str, spans: &Spans<'_>) -> Result<Loaded, Error> {
     if spans.users.is_empty() {
@@ -76,32 +124,26 @@ pub(super) async fn load(live: &Live, org: &str, spans: &Spans<'_>) -> Result<Lo
     }
     let millis = |stamps: &[Stamp]| stamps.iter().map(|stamp| stamp.0.0).collect::<Vec<i64>>();
     let (from, to) = (millis(&spans.from), millis(&spans.to));
-    let (events, confirmations, presence, roster, agents) = tokio::try_join!(
+    let since = least(&spans.from) - LOOK_BACK;
+    let (events, presence, roster, agents) = tokio::try_join!(
         biased;
-        live.query(Query::LoadEvents, [&org, &spans.users, &spans.from, &spans.to]),
-        live.query(Query::LoadConfirmations, [&org, &spans.users, &spans.from, &spans.to]),
-        live.query(Query::LoadPresence, [&org, &spans.users, &from, &to]),
-        live.query(Query::LoadRoster, [&org, &spans.users]),
+        load_events(live, org, spans, since),
+        wanted(spans.presence, live.query(Query::LoadPresence, [&org, &spans.users, &from, &to])),
+        wanted(spans.roster, live.query(Query::LoadRoster, [&org, &spans.users])),
         live.query(Query::LoadAgents, [&org, &spans.users]),
     )?;
     let mut facts = vec![AgentFacts::default(); spans.users.len()];
     let mut damaged = Vec::new();
+    let (earlier, places) = spans.without_start(&events)?;
     for row in &events {
-        let cells = cells(row, 1, &EVENT_COLUMNS)?;
-        match event_fact(&cells) {
-            Some((at, fact)) => {
-                of(&mut facts, row)?.events.insert(at, fact);
-            }
-            None => damaged.push(Damaged::new(Table::Event, &cells)),
+        if places.binary_search(&place(row)?).is_err() {
+            take_event(row, of(&mut facts, row)?, &mut damaged)?;
         }
     }
-    for row in &confirmations {
-        let Stamp(at) = row.try_get(1)?;
-        let confirmation = Confirmation {
-            until: UnixMillis(row.try_get(2)?),
-            tolerance: Millis(row.try_get(3)?),
-        };
-        of(&mut facts, row)?.confirmations.insert(at, confirmation);
+    if !places.is_empty() {
+        for row in &load_events(live, org, &earlier, UnixMillis(0)).await? {
+            take_event(row, &mut facts[places[place(row)?]], &mut damaged)?;
+        }
     }
     for row in &presence {
         let (at, presence) = (
@@ -121,6 +163,57 @@ pub(super) async fn load(live: &Live, org: &str, spans: &Spans<'_>) -> Result<Lo
         of(&mut facts, row)?.closed_until = Some(UnixMillis(row.try_get(1)?));
     }
     Ok((facts, damaged))
+}
+
+/// The least of some instants.
+fn least(stamps: &[Stamp]) -> UnixMillis {
+    stamps.iter().map(|stamp| stamp.0).min().unwrap_or_default()
+}
+
+/// Events and confirmations of spans; for the start before a span, none before `since` is looked at.
+async fn load_events(
+    live: &Live,
+    org: &str,
+    spans: &Spans<'_>,
+    since: UnixMillis,
+) -> Result<Vec<Row>, Error> {
+    let (since, until) = (Stamp(since), Stamp(least(&spans.to)));
+    let asked: [Asked<'_>; 6] = [&org, &spans.users, &spans.from, &spans.to, &since, &until];
+    live.query(Query::LoadEvents, asked).await
+}
+
+/// Takes an event or a confirmation.
+fn take_event(row: &Row, facts: &mut AgentFacts, damaged: &mut Vec<Damaged>) -> Result<(), Error> {
+    if let Some(until) = row.try_get(CONFIRMED_UNTIL)? {
+        let confirmation = Confirmation {
+            until: UnixMillis(until),
+            tolerance: Millis(row.try_get(CONFIRMED_UNTIL + 1)?),
+        };
+        let Stamp(at) = row.try_get(STATE_ENTERED_AT)?;
+        facts.confirmations.insert(at, confirmation);
+        return Ok(());
+    }
+    let cells = cells(row, 1, &EVENT_COLUMNS)?;
+    match event_fact(&cells) {
+        Some((at, fact)) => {
+            facts.events.insert(at, fact);
+        }
+        None => damaged.push(Damaged::new(Table::Event, &cells)),
+    }
+    Ok(())
+}
+
+/// Places in a row of [`Query::LoadEvents`]: the number of the span, the event, the confirmation.
+const STATE_ENTERED_AT: usize = 3;
+const WITHDRAWN: usize = 18;
+const CONFIRMED_UNTIL: usize = 1 + EVENT_COLUMNS.len();
+
+/// The rows of a query, which is not even sent if they are not wanted.
+async fn wanted(
+    wanted: bool,
+    rows: impl Future<Output = Result<Vec<Row>, Error>>,
+) -> Result<Vec<Row>, Error> {
+    if wanted { rows.await } else { Ok(Vec::new()) }
 }
 
 /// The facts of the span that a row is of.

@@ -9,6 +9,8 @@
 
 mod error;
 mod facts;
+#[cfg(test)]
+mod facts_tests;
 mod link;
 mod migrate;
 mod partitions;

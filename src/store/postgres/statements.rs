@@ -52,19 +52,21 @@ statements! {
             'presence', 'progress', 'dead_letter', 'quarantined_row', 'delivery']) AS named, \
             LATERAL (SELECT named::regclass AS relid UNION \
                 SELECT relid FROM pg_partition_tree(named::regclass)) AS parts",
+    /// Events, and between the same bounds confirmations, which have no more than a key in common.
     LoadEvents => format!(
-        "SELECT span.ord, {} FROM {SPANS} {BOUNDS} \
-         CROSS JOIN LATERAL (SELECT * FROM agent_event AS e \
-             WHERE e.org = $1 AND (e.user_id, e.state_entered_at) \
-                 BETWEEN (span.user_id, bound.first_at) AND (span.user_id, bound.last_at) \
-             ORDER BY e.user_id, e.state_entered_at OFFSET 0) AS e",
-        read("e", &EVENT_COLUMNS)
-    ),
-    LoadConfirmations => format!(
-        "SELECT span.ord, c.entered_at, c.confirmed_until, c.tolerance FROM {SPANS} {BOUNDS} \
-         CROSS JOIN LATERAL (SELECT * FROM confirmation AS c \
-             WHERE c.org = $1 AND c.user_id = span.user_id \
-               AND c.entered_at BETWEEN bound.first_at AND bound.last_at OFFSET 0) AS c"
+        "SELECT span.ord, fact.* FROM {SPANS} {BOUNDS} \
+         CROSS JOIN LATERAL ( \
+             (SELECT {}, NULL::bigint, NULL::bigint FROM agent_event AS e \
+                 WHERE e.org = $1 AND (e.user_id, e.state_entered_at) \
+                     BETWEEN (span.user_id, bound.first_at) AND (span.user_id, bound.last_at) \
+                   AND e.state_entered_at >= $5 \
+                 ORDER BY e.user_id, e.state_entered_at OFFSET 0) \
+             UNION ALL \
+             (SELECT {}, c.confirmed_until, c.tolerance FROM confirmation AS c \
+                 WHERE c.org = $1 AND c.user_id = span.user_id \
+                   AND c.entered_at BETWEEN bound.first_at AND bound.last_at)) AS fact",
+        read("e", &EVENT_COLUMNS),
+        confirmation()
     ),
     LoadPresence => "SELECT span.ord, p.at, p.presence \
         FROM unnest($2::text[], $3::bigint[], $4::bigint[]) \
@@ -191,20 +193,39 @@ const EVENT_KEY: &str = "org, user_id, state_entered_at";
 const SPANS: &str = "unnest($2::text[], $3::timestamptz[], $4::timestamptz[]) \
     WITH ORDINALITY AS span (user_id, from_at, to_at, ord)";
 
-/// From the last start that holds at or before a span to the first after it.
+/// From the last start that holds at or before a span, but not before `$5`, to the first after it; no
+/// span ends before `$6`.
 ///
 /// Rows are compared as pairs of agent and instant, which only the primary key has in this order. Of
 /// a partition that has not been analysed yet the planner would else take the index by time, and
-/// look at every agent's events.
+/// look at every agent's events. `$5` and `$6` spare it the days before; were there a bound on the
+/// other side too, it would think that few rows lie in between, and take that index all the same.
 const BOUNDS: &str = "CROSS JOIN LATERAL (SELECT \
     coalesce((SELECT b.state_entered_at FROM agent_event AS b \
         WHERE b.org = $1 AND b.user_id >= span.user_id AND NOT b.withdrawn \
           AND (b.user_id, b.state_entered_at) <= (span.user_id, span.from_at) \
+          AND b.state_entered_at >= $5 \
         ORDER BY b.user_id DESC, b.state_entered_at DESC LIMIT 1), span.from_at) AS first_at, \
     coalesce((SELECT b.state_entered_at FROM agent_event AS b \
         WHERE b.org = $1 AND b.user_id <= span.user_id AND NOT b.withdrawn \
           AND (b.user_id, b.state_entered_at) > (span.user_id, span.to_at) \
-        ORDER BY b.user_id, b.state_entered_at LIMIT 1), span.to_at) AS last_at) AS bound";
+          AND b.state_entered_at > $6 \
+        ORDER BY b.user_id, b.state_entered_at LIMIT 1), span.to_at) AS last_at \
+    OFFSET 0) AS bound";
+
+/// The columns of an event, of a confirmation, which has but its key of them.
+fn confirmation() -> String {
+    let column = |&(name, kind): &Column| match name {
+        "org" | "user_id" => format!("c.{name}"),
+        "state_entered_at" => "c.entered_at".to_owned(),
+        _ => format!("NULL::{}", kind.sent()),
+    };
+    EVENT_COLUMNS
+        .iter()
+        .map(column)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
 
 /// The columns as they are read.
 fn read(table: &str, columns: &[Column]) -> String {
@@ -299,8 +320,7 @@ mod tests {
         let cluster = Cluster::start();
         store(&cluster, &settings(300)).open().await.unwrap();
         for (query, more) in [
-            (Query::LoadEvents, ""),
-            (Query::LoadConfirmations, ""),
+            (Query::LoadEvents, ", now(), now()"),
             (Query::LoadWindows, ", 300000"),
         ] {
             let sql = query.sql();

@@ -358,11 +358,7 @@ async fn days_past_retention_are_dropped_and_what_reaches_over_the_horizon_stays
         let sql = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'agent_window'::regclass";
         cluster.ask(DATABASE, sql).parse::<i64>().unwrap()
     };
-    assert_eq!(
-        parts(),
-        7,
-        "yesterday, today, four days ahead, and the rest"
-    );
+    assert_eq!(parts(), 5, "yesterday, today, two days ahead, and the rest");
     let at = |seconds: i64| UnixMillis(today - day + seconds * 1_000);
     let records = since_yesterday(at);
     postgres.commit(&numbered(&records)).await.unwrap();

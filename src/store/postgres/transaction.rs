@@ -41,27 +41,11 @@ pub(super) async fn commit(
     suspects: &BTreeSet<(UserId, UnixMillis)>,
 ) -> Result<CommitReport, Error> {
     let mut report = CommitReport::default();
-    let mut agents = TouchedAgents::new();
-    let mut letters = Letters::default();
-    for (seq, record) in batch.records() {
-        letters.cursor = letters.cursor.max(*seq);
-        if let Some(refusal) = touch::sort(&mut agents, record) {
-            letters.push(*seq, refusal.label(), record);
-            report.dead += 1;
-        }
-    }
     let arrivals = batch.arrivals();
-    if let Some(arrivals) = arrivals {
-        // The journal's numbers are not those of producers.
-        letters.cursor = 0;
-        report.dead += arrivals.poison.len() as u64;
-        letters.poison(&arrivals.poison);
-    }
-    for (user, start) in suspects {
-        touch::suspect(&mut agents, user, *start);
-    }
-    let agents: Vec<(UserId, Touched<'_>)> = agents.into_iter().collect();
-    let (pruned_until, facts, damaged) = begin(live, settings, &agents).await?;
+    let (agents, letters) = sort(batch, suspects);
+    report.dead += letters.seqs.len() as u64;
+    let (horizon, facts, damaged) = begin(live, settings, &agents).await?;
+    let pruned_until = horizon.unwrap_or_default();
     report.quarantined += damaged.len() as u64;
     let mut rows = EventRows::default();
     let mut applied: Vec<(UserId, Applied<'_>)> = Vec::with_capacity(agents.len());
@@ -107,8 +91,36 @@ pub(super) async fn commit(
     last.extend(write_windows(settings, &written, &gone));
     last.extend(letters.changes(&settings.org));
     last.extend(arrivals.and_then(|arrivals| take(Query::Take, &settings.org, &arrivals.taken)));
-    end(live, settings, letters.cursor, &last).await?;
+    // Of what came from producers, there is nothing to note but that this organisation is here.
+    if arrivals.is_none() || horizon.is_none() {
+        last.push(progress(&settings.org, letters.cursor));
+    }
+    end(live, &last).await?;
     Ok(report)
+}
+
+/// Sorts a batch to the agents that it names, and to what cannot be taken.
+fn sort<'b>(
+    batch: Batch<'b>,
+    suspects: &BTreeSet<(UserId, UnixMillis)>,
+) -> (Vec<(UserId, Touched<'b>)>, Letters) {
+    let mut agents = TouchedAgents::new();
+    let mut letters = Letters::default();
+    for (seq, record) in batch.records() {
+        letters.cursor = letters.cursor.max(*seq);
+        if let Some(refusal) = touch::sort(&mut agents, record) {
+            letters.push(*seq, refusal.label(), record);
+        }
+    }
+    if let Some(arrivals) = batch.arrivals() {
+        // The journal's numbers are not those of producers.
+        letters.cursor = 0;
+        letters.poison(&arrivals.poison);
+    }
+    for (user, start) in suspects {
+        touch::suspect(&mut agents, user, *start);
+    }
+    (agents.into_iter().collect(), letters)
 }
 
 /// What a commit takes.
@@ -156,13 +168,14 @@ pub(super) fn take<'c>(
 /// Windows of one agent that lie close together.
 type Group<'g> = (&'g UserId, &'g [UnixMillis]);
 
-/// Begins: takes the locks, and loads the facts that the records touch. Each statement sees what
-/// was committed before it began, and so, behind the locks, whatever the last holder wrote.
+/// Begins: takes the locks, and loads the facts that the records touch, and before when windows are
+/// gone for good, if that was ever noted. Each statement sees what was committed before it began, and
+/// so, behind the locks, whatever the last holder wrote.
 async fn begin(
     live: &Live,
     settings: &StoreSettings,
     agents: &[(UserId, Touched<'_>)],
-) -> Result<(UnixMillis, Vec<AgentFacts>, Vec<Damaged>), Error> {
+) -> Result<(Option<UnixMillis>, Vec<AgentFacts>, Vec<Damaged>), Error> {
     let org = &settings.org;
     let alone = agents.len() > AGENT_LOCKS_MAX;
     let mut locks = vec![hold(org, alone)];
@@ -175,7 +188,7 @@ async fn begin(
             params: vec![Box::new(keys)],
         });
     }
-    let spans = Spans::of(agents.iter().map(|(user, touched)| (user, touched.reach())));
+    let spans = Spans::touched(agents);
     let ((), (), progress, (facts, damaged)) = tokio::try_join!(
         biased;
         live.client.batch_execute("BEGIN"),
@@ -183,11 +196,8 @@ async fn begin(
         live.query(Query::Progress, [org]),
         load(live, org, &spans),
     )?;
-    let pruned_until = match progress.first() {
-        Some(row) => row.try_get(1).map(UnixMillis)?,
-        None => UnixMillis(0),
-    };
-    Ok((pruned_until, facts, damaged))
+    let horizon = progress.first().map(|row| row.try_get(1).map(UnixMillis));
+    Ok((horizon.transpose()?, facts, damaged))
 }
 
 /// The lock of an organisation: shared by commits of few agents, alone for all else.
@@ -225,23 +235,19 @@ async fn run(live: &Live, changes: &[Change<'_>]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes the last, notes the position, and commits.
-async fn end(
-    live: &Live,
-    settings: &StoreSettings,
-    cursor: u64,
-    changes: &[Change<'_>],
-) -> Result<(), Error> {
-    let org = &settings.org;
-    let progress = Change {
+/// The position. Its row is everybody's, so it is locked last and for the shortest time.
+fn progress(org: &str, cursor: u64) -> Change<'_> {
+    Change {
         query: Query::SetProgress,
         params: vec![Box::new(org), Box::new(cursor as i64), Box::new(0_i64)],
-    };
+    }
+}
+
+/// Writes the last, and commits.
+async fn end(live: &Live, changes: &[Change<'_>]) -> Result<(), Error> {
     tokio::try_join!(
         biased;
         run(live, changes),
-        // Its row is everybody's, so it is locked last and for the shortest time.
-        live.execute(&progress),
         live.client.batch_execute("COMMIT"),
     )?;
     Ok(())
