@@ -4,6 +4,9 @@
 //! in transactions of 50, JetStream taking the messages. The paths write more than that: each event
 //! to the journal first, and what windows are made of.
 //!
+//! Over NATS all that takes part shares the machine's cores, and one event takes more of them than
+//! an upsert; so the CPU time that each takes of it is told too.
+//!
 //! `cargo bench --bench queue` (needs nats-server and PostgreSQL, of Debian's packages, and starts
 //! its own); `EVENTS=5000` asks for another number. Medians of several rounds; the lines that begin
 //! with `ratio` are the result.
@@ -369,6 +372,21 @@ impl Drop for Broker {
     }
 }
 
+/// CPU time of processes and of their children that have ended, as the kernel counts it: in
+/// hundredths of a second.
+fn cpu(processes: &[u32]) -> Duration {
+    let ticks = |process: &u32| {
+        let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // Behind the name, which may hold anything.
+        let rest = text.rsplit(") ").next().unwrap_or_default();
+        let fields = rest.split(' ').skip(11).take(4);
+        fields
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum::<u64>()
+    };
+    Duration::from_millis(processes.iter().map(ticks).sum::<u64>() * 10)
+}
+
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
@@ -386,7 +404,7 @@ async fn run() {
     let count = asked.unwrap_or(EVENTS);
     let payload = |record: &JournalRecord| Bytes::from(serde_json::to_vec(record).unwrap());
     let place = tempfile::tempdir().unwrap();
-    let (_broker, url) = Broker::start(place.path());
+    let (broker, url) = Broker::start(place.path());
     let cluster = Cluster::start_durable();
     let nats = NatsConfig {
         servers: vec![url.clone()],
@@ -403,6 +421,14 @@ async fn run() {
         tls: PostgresTls::Disabled,
     };
     let mut times: [Vec<Duration>; 5] = Default::default();
+    let taken = || {
+        [
+            cpu(&[std::process::id()]),
+            cpu(&[broker.0.id()]),
+            cpu(&cluster.processes()),
+        ]
+    };
+    let mut shares = [Duration::ZERO; 3];
     for round in 0..ROUNDS {
         let records = events(count, round);
         let payloads: Vec<Bytes> = records.iter().map(payload).collect();
@@ -410,7 +436,11 @@ async fn run() {
         times[3].push(embedded(&records, place.path()).await);
         times[0].push(bare_sqlite(&place.path().join("data")));
         let org = format!("round-{round}");
+        let before = taken();
         times[4].push(shared(&records, &nats, &postgres, &org).await);
+        for (share, (now, before)) in shares.iter_mut().zip(taken().into_iter().zip(before)) {
+            *share += now.saturating_sub(before);
+        }
         times[1].push(bare_jetstream(&payloads, &url, round).await);
         times[2].push(bare_postgres(&cluster, &org).await);
     }
@@ -424,6 +454,10 @@ async fn run() {
         ("NATS into PostgreSQL", shared),
     ] {
         println!("{what}: {:.0} events/s", rate(took));
+    }
+    for (who, share) in ["exporter", "nats-server", "PostgreSQL"].iter().zip(shares) {
+        let an_event = share.as_secs_f64() * 1e6 / (count * ROUNDS) as f64;
+        println!("NATS into PostgreSQL, {who}: {an_event:.0} us of CPU an event");
     }
     println!(
         "ratio embedded / bare SQLite: {:.2}",

@@ -143,12 +143,17 @@ impl Cluster {
         self.end("INT");
     }
 
+    /// The server, which runs, and what serves its connections.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let server = self.server.as_ref().expect("it runs").id();
+        std::iter::once(server).chain(children(server)).collect()
+    }
+
     /// Kills it on the spot, and with it who serves its connections: each of these notices the
     /// end only between two statements, and would take one more.
     pub(crate) fn kill(&mut self) {
+        let ids = self.processes();
         let mut server = self.server.take().expect("it runs");
-        let mut ids = vec![server.id()];
-        ids.extend(children(server.id()));
         let ids = ids.iter().map(ToString::to_string);
         // One of them may be gone by itself already.
         let _ = Command::new("kill")
