@@ -55,18 +55,18 @@ pub fn judge(
     records.retain(|record| record.last_modified <= latest);
     judgement.refused = (before - records.len()) as u64;
 
-    let distinct = deduplicate(records, &mut judgement);
-    judgement.records = Vec::with_capacity(distinct.len().min(registry.len()));
+    deduplicate(&mut records, &mut judgement);
     // Both are ordered by agent: one walk instead of a look-up for each.
     let mut registered = registry.iter().peekable();
-    for record in distinct {
+    records.retain(|record| {
         while registered.next_if(|id| **id < record.user_id).is_some() {}
-        if registered.next_if(|id| **id == record.user_id).is_some() {
-            judgement.records.push(record);
-        } else {
-            judgement.strangers.push(record.user_id);
+        let known = registered.next_if(|id| **id == record.user_id).is_some();
+        if !known {
+            judgement.strangers.push(record.user_id.clone());
         }
-    }
+        known
+    });
+    judgement.records = records;
 
     let observed = judgement.records.len() as u64;
     let expected = registry.len() as u64;
@@ -78,26 +78,24 @@ pub fn judge(
     judgement
 }
 
-/// One record an agent, ordered by agent: the newest `lastModified` wins, of equal ones the later.
-fn deduplicate(mut records: Vec<StatusRecord>, judgement: &mut Judgement) -> Vec<StatusRecord> {
+/// One record an agent, ordered by agent: the newest `lastModified` wins, of equal ones the later. In
+/// place, for a snapshot of a large organisation is no small part of all memory.
+fn deduplicate(records: &mut Vec<StatusRecord>, judgement: &mut Judgement) {
     // Stable: within an agent the order of appearance stays.
     records.sort_by(|a, b| a.user_id.cmp(&b.user_id));
-    let mut distinct: Vec<StatusRecord> = Vec::with_capacity(records.len());
-    for record in records {
-        match distinct.last_mut() {
-            Some(kept) if kept.user_id == record.user_id => {
-                judgement.duplicates += 1;
-                if record.last_modified == kept.last_modified && record != *kept {
-                    judgement.conflicts += 1;
-                }
-                if record.last_modified >= kept.last_modified {
-                    *kept = record;
-                }
-            }
-            _ => distinct.push(record),
+    records.dedup_by(|record, kept| {
+        if kept.user_id != record.user_id {
+            return false;
         }
-    }
-    distinct
+        judgement.duplicates += 1;
+        if record.last_modified == kept.last_modified && record != kept {
+            judgement.conflicts += 1;
+        }
+        if record.last_modified >= kept.last_modified {
+            std::mem::swap(kept, record);
+        }
+        true
+    });
 }
 
 #[cfg(test)]
