@@ -14,7 +14,7 @@ use super::span;
 use crate::model::time::Millis;
 
 /// More faults than anyone can reason about; keeps each look-up short.
-pub const FAULTS_MAX: usize = 64;
+pub const FAULTS_MAX: usize = 512;
 
 /// When a fault is active, counted from the start of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

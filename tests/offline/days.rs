@@ -1,7 +1,9 @@
 //! Days of a large organisation: a thousand agents, 24 hours, at the default budget of 300
 //! requests a minute.
 
-use crate::harness::swarm::draw_day;
+use std::ops::Range;
+
+use crate::harness::swarm::{draw_day, draw_days};
 use crate::runs::run;
 use crate::swarms::fresh;
 
@@ -12,6 +14,24 @@ fn a_day(seed: u64) {
     run.complaints.assert_none(&run.says);
     assert!(run.tally.rows > 50_000, "{}", run.says);
     assert!(run.tally.changing > 10_000, "{}", run.says);
+}
+
+/// A small team, so that a month of it takes no longer than a day of a large organisation.
+const TEAM: u32 = 8;
+const DAYS: i64 = 31;
+
+/// Nothing piles up: what is known at the end of the month is no more than what was in its first
+/// week, give or take what a fault of one day leaves behind.
+#[test]
+fn a_month_with_a_swarm_of_faults_every_day() {
+    let run = run(&draw_days(1, TEAM, DAYS));
+    run.complaints.assert_none(&run.says);
+    assert!(run.tally.rows > 20_000, "{}", run.says);
+    assert!(run.tally.changing > 10_000, "{}", run.says);
+    let most = |days: Range<i64>| run.kept.range(days).map(|(_, bytes)| *bytes).max().unwrap();
+    let (first, last) = (most(0..7), most(DAYS - 7..DAYS));
+    eprintln!("kept at most {first} bytes in the first week, {last} in the last");
+    assert!(last * 10 <= first * 13, "{:?}", run.kept);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One run from its options to its verdict.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use genesys_cloud_exporter::model::time::UnixMillis;
@@ -41,6 +42,8 @@ pub(crate) struct Run {
     pub(crate) tally: Tally,
     pub(crate) digest: u64,
     pub(crate) rows: Vec<WindowRow>,
+    /// Bytes that the exporter would begin again from, by day: the most of each.
+    pub(crate) kept: BTreeMap<i64, usize>,
     /// What was shown last.
     pub(crate) last: Arc<View>,
     /// Times that the breaker opened, and questions about what one agent works on.
@@ -94,6 +97,7 @@ pub(crate) fn run(options: &Options) -> Run {
     let rows = world.run();
     let mut truth = truth(&mut world, options);
     let digest = world.digest;
+    let kept = std::mem::take(&mut world.checkpoint.days);
     let notifications = world.platform.notification_statistics();
     drop(world);
     let plain: Vec<Row> = rows.iter().map(Row::of).collect();
@@ -117,6 +121,7 @@ pub(crate) fn run(options: &Options) -> Run {
         tally,
         digest,
         rows,
+        kept,
         last,
         opened: auditor.requests.opened,
         after_call: auditor.requests.after_call,

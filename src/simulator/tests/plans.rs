@@ -141,8 +141,8 @@ fn mistakes_are_named() {
         "fault partial cannot be limited to a call: only http-500, http-502, http-503, http-504, throttle,"
     ));
     assert_eq!(
-        mistake(&"html,".repeat(64)),
-        "65 faults are too many: at most 64"
+        mistake(&"html,".repeat(512)),
+        "513 faults are too many: at most 512"
     );
 }
 

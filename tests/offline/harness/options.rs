@@ -18,6 +18,7 @@ pub(crate) const ORIGIN: UnixMillis = UnixMillis(1_715_659_200_000); // 2024-05-
 
 pub(crate) const MINUTE: i64 = 60_000;
 pub(crate) const HOUR: i64 = 3_600_000;
+pub(crate) const DAY: i64 = 24 * HOUR;
 
 /// What the platform speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,14 @@
 //! Swarms of faults: each seed leaves most kinds out, so that no kind hides another.
 
+use std::ops::Range;
+
 use genesys_cloud_exporter::model::time::Millis;
 use genesys_cloud_exporter::simulator::org::OrgSpec;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::options::{HOUR, Keeping, MINUTE, ORIGIN, Options, Upset};
+use super::options::{DAY, HOUR, Keeping, MINUTE, ORIGIN, Options, Upset};
 
 /// Everyone must be joined again, and all be well, this long after the last fault: the longest
 /// pause of the login and of the breaker, and as much again for what piled up.
@@ -80,7 +82,7 @@ pub(crate) fn draw(seed: u64, agents: u32, faulty: i64) -> Options {
         settings: format!("window: {{ length: {window}, slide: {window} }}"),
         ..Options::calm(org, 0)
     };
-    draw_faults(&mut options, &mut random);
+    draw_faults(&mut options, 0..faulty, &mut random);
     options
 }
 
@@ -92,31 +94,61 @@ pub(crate) fn draw_day(seed: u64, agents: u32) -> Options {
         faulty: 24 * HOUR - calm,
         ..Options::calm(OrgSpec::new(agents, 20, seed), calm)
     };
-    draw_faults(&mut options, &mut random);
+    let faulty = options.faulty;
+    draw_faults(&mut options, 0..faulty, &mut random);
     options
 }
 
-/// Spans that begin and end within the faulty part.
+/// So many days in a row, each with a swarm of its own. Every day somebody leaves and somebody is
+/// hired, so that the team stays as large as it is.
+pub(crate) fn draw_days(seed: u64, agents: u32, days: i64) -> Options {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let calm = RECOVERY + 30 * MINUTE;
+    let mut options = Options {
+        faulty: days * DAY - calm,
+        ..Options::calm(OrgSpec::new(agents, 3, seed), calm)
+    };
+    for day in 0..days {
+        let part = day * DAY..((day + 1) * DAY).min(options.faulty);
+        let first = options.upsets.len();
+        draw_faults(&mut options, part.clone(), &mut random);
+        let moves = |upset: &Upset| matches!(upset, Upset::Join { .. } | Upset::Leave { .. });
+        let mut today = options.upsets.split_off(first);
+        today.retain(|(_, upset)| !moves(upset));
+        for upset in [Upset::Leave { agents: 1 }, Upset::Join { agents: 1 }] {
+            today.push((random.random_range(part.clone()), upset));
+        }
+        today.sort_by_key(|(at, _)| *at);
+        options.upsets.extend(today);
+    }
+    options
+}
+
+/// Spans that begin and end within a part of so many milliseconds.
 fn span(faulty: i64, longest: i64, random: &mut ChaCha8Rng) -> (i64, i64) {
     let lasts = random.random_range(5_000..longest);
     let start = random.random_range(0..(faulty - lasts).max(1));
     (start, lasts.min(faulty - start))
 }
 
-fn draw_faults(options: &mut Options, random: &mut ChaCha8Rng) {
-    let faulty = options.faulty;
+/// Adds a swarm to a part of a run.
+fn draw_faults(options: &mut Options, part: Range<i64>, random: &mut ChaCha8Rng) {
+    let faulty = part.end - part.start;
     let longest = (faulty / 6).clamp(30_000, 20 * MINUTE);
     let mut plan = Vec::new();
     for (fault, _) in PLATFORM {
         if random.random_ratio(DRAWN, 100) {
             let (start, lasts) = span(faulty, longest, random);
-            plan.push(format!("{fault}@{start}ms+{lasts}ms"));
+            plan.push(format!("{fault}@{}ms+{lasts}ms", part.start + start));
         }
     }
     if !plan.is_empty() {
+        if options.faults != "none" {
+            plan.insert(0, std::mem::take(&mut options.faults));
+        }
         options.faults = plan.join(",");
     }
-    let mut upsets = Vec::new();
+    let mut upsets = std::mem::take(&mut options.upsets);
     for kind in 0..10 {
         if !random.random_ratio(DRAWN * 2, 100) {
             continue;
@@ -145,7 +177,7 @@ fn draw_faults(options: &mut Options, random: &mut ChaCha8Rng) {
                 8 => Upset::Leave { agents: 1 },
                 _ => Upset::Revoke,
             };
-            upsets.push((start, upset));
+            upsets.push((part.start + start, upset));
         }
     }
     upsets.sort_by_key(|(at, _)| *at);

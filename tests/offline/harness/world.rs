@@ -1,5 +1,7 @@
 //! The event loop: executes effects as the driver does, in virtual time.
 
+use std::collections::BTreeMap;
+
 use genesys_cloud_exporter::config::Config;
 use genesys_cloud_exporter::effect::{Append, Effect};
 use genesys_cloud_exporter::history::agenda::Agenda;
@@ -18,7 +20,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::journal::{Journal, Memory, Sqlite};
 use super::observe::{Observation, Observed, Observer, Raw};
-use super::options::{Keeping, Options, Upset, reconfigured};
+use super::options::{DAY, Keeping, Options, Upset, reconfigured};
 use super::sockets::{Sockets, Towards};
 use super::transport::{self, Arrival};
 
@@ -81,6 +83,28 @@ pub(crate) struct World<'o> {
     /// Every effect as text, if asked for.
     pub(crate) log: Option<String>,
     pub(crate) digest: u64,
+    pub(crate) checkpoint: Sizes,
+}
+
+/// What the exporter would begin again from, in bytes: all that it knows of agents and queues.
+#[derive(Debug, Default)]
+pub(crate) struct Sizes {
+    entries: BTreeMap<String, usize>,
+    now: usize,
+    /// The most of each day of the run.
+    pub(crate) days: BTreeMap<i64, usize>,
+}
+
+impl Sizes {
+    fn take(&mut self, append: &Append, since: i64) {
+        for (key, value) in &append.checkpoint {
+            let bytes = value.as_ref().map_or(0, |value| key.len() + value.len());
+            self.now += bytes;
+            self.now -= self.entries.insert(key.clone(), bytes).unwrap_or(0);
+        }
+        let most = self.days.entry(since / DAY).or_default();
+        *most = self.now.max(*most);
+    }
 }
 
 impl<'o> World<'o> {
@@ -108,6 +132,7 @@ impl<'o> World<'o> {
             sockets: Sockets::default(),
             log: None,
             digest: 0xcbf2_9ce4_8422_2325,
+            checkpoint: Sizes::default(),
             options: options.clone(),
         };
         world.at(options.origin.0, Event::Start { clean: true });
@@ -349,6 +374,8 @@ impl<'o> World<'o> {
     fn keep(&mut self, append: &Append) {
         self.journal
             .append(append, UnixMillis(self.now + self.step));
+        self.checkpoint
+            .take(append, self.now - self.options.origin.0);
         for record in &append.records {
             if let JournalRecord::Marks(marks) = record {
                 for mark in marks {
