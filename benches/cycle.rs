@@ -163,7 +163,7 @@ impl World {
             received_at: self.now,
             result: arrival.result,
         };
-        self.step(|pipeline, now| pipeline.on_answer(&answer, now));
+        self.step(|pipeline, now| pipeline.on_answer(answer, now));
     }
 
     fn step(&mut self, step: impl FnOnce(&mut Pipeline, Now) -> Vec<Effect>) {

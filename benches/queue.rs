@@ -428,7 +428,7 @@ async fn run() {
             cpu(&cluster.processes()),
         ]
     };
-    let mut shares = [Duration::ZERO; 3];
+    let mut spent = [Duration::ZERO; 3];
     for round in 0..ROUNDS {
         let records = events(count, round);
         let payloads: Vec<Bytes> = records.iter().map(payload).collect();
@@ -438,12 +438,17 @@ async fn run() {
         let org = format!("round-{round}");
         let before = taken();
         times[4].push(shared(&records, &nats, &postgres, &org).await);
-        for (share, (now, before)) in shares.iter_mut().zip(taken().into_iter().zip(before)) {
+        for (share, (now, before)) in spent.iter_mut().zip(taken().into_iter().zip(before)) {
             *share += now.saturating_sub(before);
         }
         times[1].push(bare_jetstream(&payloads, &url, round).await);
         times[2].push(bare_postgres(&cluster, &org).await);
     }
+    report(count, times, spent);
+}
+
+/// Prints medians, ratios, and what was spent of the CPU on the way over NATS.
+fn report(count: usize, times: [Vec<Duration>; 5], spent: [Duration; 3]) {
     let [sqlite, jetstream, server, embedded, shared] = times.map(median);
     let rate = |took: Duration| count as f64 / took.as_secs_f64();
     for (what, took) in [
@@ -455,7 +460,7 @@ async fn run() {
     ] {
         println!("{what}: {:.0} events/s", rate(took));
     }
-    for (who, share) in ["exporter", "nats-server", "PostgreSQL"].iter().zip(shares) {
+    for (who, share) in ["exporter", "nats-server", "PostgreSQL"].iter().zip(spent) {
         let an_event = share.as_secs_f64() * 1e6 / (count * ROUNDS) as f64;
         println!("NATS into PostgreSQL, {who}: {an_event:.0} us of CPU an event");
     }

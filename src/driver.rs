@@ -104,7 +104,7 @@ impl Driver {
             let effects = match event {
                 Some(Event::Answer(endpoint, answer)) => {
                     self.count(endpoint, &answer);
-                    self.pipeline.on_answer(&answer, now)
+                    self.pipeline.on_answer(*answer, now)
                 }
                 Some(Event::Appended(sequence)) => self.pipeline.on_appended(sequence, now),
                 Some(Event::Arrived) => {

@@ -283,7 +283,7 @@ impl<'o> World<'o> {
         let took = answer.received_at.mono - answer.sent_at.mono;
         let endpoint = flight.request.endpoint();
         self.exporter.telemetry.request(endpoint, outcome, took);
-        self.step(|pipeline, now| pipeline.on_answer(&answer, now));
+        self.step(|pipeline, now| pipeline.on_answer(answer, now));
     }
 
     fn durable(&mut self, append: &Append) -> Result<(), HistoryError> {

@@ -220,17 +220,30 @@ impl EmbeddedJournal {
     /// # Errors
     /// If SQLite refuses.
     pub fn fetch(&mut self, after_seq: u64, limit: usize) -> Result<FetchReport, JournalError> {
+        self.fetch_ahead(after_seq, limit, limit)
+    }
+
+    /// The same, but on to `most` records as long as they take little room.
+    ///
+    /// # Errors
+    /// If SQLite refuses.
+    pub fn fetch_ahead(
+        &mut self,
+        after_seq: u64,
+        limit: usize,
+        most: usize,
+    ) -> Result<FetchReport, JournalError> {
         let failed = during("read");
         let (appended, acknowledged) = self.marks().map_err(&failed)?;
         let after = after_seq.max(acknowledged);
         let transaction = database::begin(&mut self.connection).map_err(&failed)?;
-        let rows = rows_after(&transaction, after, limit).map_err(&failed)?;
+        let (rows, more) = rows_after(&transaction, after, limit, most).map_err(&failed)?;
         let mut report = FetchReport {
             through: after.max(appended),
             acknowledged,
             ..FetchReport::default()
         };
-        if rows.len() >= limit {
+        if more {
             report.through = rows.last().map_or(after, |row| row.seq);
         }
         let checked = self.checked_until.max(after);

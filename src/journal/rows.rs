@@ -45,33 +45,47 @@ const REASON_CHECKSUM: &str = "checksum";
 const REASON_UNDECODABLE: &str = "undecodable";
 const REASON_TOO_LARGE: &str = "too_large";
 
+/// Records are read ahead as long as they are no longer than this together: hundreds of events, or
+/// the marks of a few thousand agents.
+const READ_BYTES_MAX: usize = 512 * 1024;
+
 /// A row as it was read: the record, or why it is none.
 pub(super) struct Fetched {
     pub(super) seq: u64,
     pub(super) content: Result<JournalRecord, &'static str>,
 }
 
+/// The rows after `after`, and whether there may be more: `least` of them however large they are, and
+/// on to `most` as long as they are small.
 pub(super) fn rows_after(
     transaction: &Transaction<'_>,
     after: u64,
-    limit: usize,
-) -> rusqlite::Result<Vec<Fetched>> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    transaction
-        .prepare_cached(
-            "SELECT seq, payload, checksum FROM record WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-        )?
-        .query_map(params![after as i64, limit], |row| {
-            let seq = row.get::<_, i64>(0)? as u64;
-            let payload = row.get_ref(1)?.as_bytes()?;
-            let content = if row.get::<_, i64>(2)? == i64::from(crc32(payload)) {
-                serde_json::from_slice(payload).map_err(|_| REASON_UNDECODABLE)
-            } else {
-                Err(REASON_CHECKSUM)
-            };
-            Ok(Fetched { seq, content })
-        })?
-        .collect()
+    least: usize,
+    most: usize,
+) -> rusqlite::Result<(Vec<Fetched>, bool)> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    let mut statement = transaction.prepare_cached(
+        "SELECT seq, payload, checksum FROM record WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![after as i64, most])?;
+    while let Some(row) = rows.next()? {
+        let seq = row.get::<_, i64>(0)? as u64;
+        let payload = row.get_ref(1)?.as_bytes()?;
+        if found.len() >= least && bytes + payload.len() > READ_BYTES_MAX {
+            return Ok((found, true));
+        }
+        bytes += payload.len();
+        let content = if row.get::<_, i64>(2)? == i64::from(crc32(payload)) {
+            serde_json::from_slice(payload).map_err(|_| REASON_UNDECODABLE)
+        } else {
+            Err(REASON_CHECKSUM)
+        };
+        found.push(Fetched { seq, content });
+    }
+    let full = found.len() as i64 >= most;
+    Ok((found, full))
 }
 
 pub(super) fn append_all(

@@ -334,3 +334,27 @@ fn a_statement_is_prepared_once_whatever_is_bound_to_it() {
         assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
 }
+
+#[test]
+fn much_is_read_ahead_of_what_is_small_and_little_of_what_is_large() {
+    let (_parent, dir) = data_dir();
+    let mut journal = open(&dir);
+    let small: Vec<_> = (0..20).map(record).collect();
+    let large = JournalRecord::Presence(PresenceChange {
+        user_id: UserId::new(&"a".repeat(200_000)),
+        at: UnixMillis(0),
+        presence: Presence::parse("Available"),
+    });
+    journal.append(&small, &[], UnixMillis(0)).unwrap();
+    let larges = vec![large; 8];
+    journal.append(&larges, &[], UnixMillis(0)).unwrap();
+    let mut read = |after, limit, most| {
+        let fetched = journal.fetch_ahead(after, limit, most).unwrap();
+        (fetched.records.len(), fetched.through, fetched.missing)
+    };
+    assert_eq!(read(0, 3, 15), (15, 15, 0));
+    assert_eq!(read(15, 3, 100), (7, 22, 0), "five small, two large");
+    assert_eq!(read(22, 3, 100), (3, 25, 0), "as many as were asked for");
+    assert_eq!(read(25, 3, 100), (3, 28, 0), "the rest");
+    assert_eq!(read(28, 3, 100), (0, 28, 0));
+}

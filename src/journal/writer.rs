@@ -73,6 +73,20 @@ impl JournalHandle {
             .await
     }
 
+    /// [`EmbeddedJournal::fetch_ahead`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn fetch_ahead(
+        &self,
+        after_seq: u64,
+        limit: usize,
+        most: usize,
+    ) -> Result<FetchReport, JournalError> {
+        self.run(move |journal| journal.fetch_ahead(after_seq, limit, most))
+            .await
+    }
+
     /// [`EmbeddedJournal::acknowledge`].
     ///
     /// # Errors

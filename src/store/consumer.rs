@@ -33,8 +33,8 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 /// Longest wait after errors: short beside a window, long beside a full disk's patience.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// Batches read at a time. Of the largest poll's records few wait in memory, and the store has work
-/// for longer than the journal takes to append a thousand.
+/// Batches of events read at a time: the store has work for longer than the journal takes to append a
+/// thousand. Of marks, of which a record may hold hundreds, one batch is read at a time.
 const BATCHES_AHEAD: usize = 8;
 
 /// Hears what the consumer does; counts and logs are its business.
@@ -270,7 +270,8 @@ async fn read(
         let acknowledged = journal.acknowledge(through).await;
         acknowledged.map_err(|error| of_journal("acknowledge", error))?;
     }
-    let fetched = journal.fetch(after, batch_size * BATCHES_AHEAD).await;
+    let most = batch_size * BATCHES_AHEAD;
+    let fetched = journal.fetch_ahead(after, batch_size, most).await;
     let fetched = fetched.map_err(|error| of_journal("fetch", error))?;
     let status = journal.status().await;
     let status = status.map_err(|error| of_journal("fetch", error))?;

@@ -70,7 +70,7 @@ impl Run {
                 body: Bytes::from_static(body.as_bytes()),
             }),
         };
-        let effects = self.pipeline.on_answer(&answer, now(self.now));
+        let effects = self.pipeline.on_answer(answer, now(self.now));
         self.take(effects);
     }
 

@@ -139,7 +139,7 @@ impl Run {
                     }),
                 };
                 self.now += 20;
-                let effects = self.pipeline.on_answer(&answer, reading(self.now));
+                let effects = self.pipeline.on_answer(answer, reading(self.now));
                 self.take(effects);
             }
             if self.pipeline.is_appending() {

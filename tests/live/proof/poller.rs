@@ -197,7 +197,7 @@ impl Poller {
             self.token = Some(token);
         }
         let answer = flight.answered(arrival.result, self.clocks());
-        self.step(|pipeline, now| pipeline.on_answer(&answer, now));
+        self.step(|pipeline, now| pipeline.on_answer(answer, now));
     }
 
     async fn append(&mut self, append: Append) {

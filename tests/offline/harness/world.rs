@@ -343,7 +343,7 @@ impl<'o> World<'o> {
             received_at: self.reading(life),
             result: arrival.result,
         };
-        self.step_pipeline(|pipeline, now| pipeline.on_answer(&answer, now));
+        self.step_pipeline(|pipeline, now| pipeline.on_answer(answer, now));
     }
 
     fn say_answered(&mut self, flight: &Flight, reached: i64, raw: Raw) {
