@@ -186,14 +186,15 @@ impl Consumer {
     /// One batch; says whether there was anything to do.
     async fn step(&mut self, observer: &mut impl ConsumerObserver) -> Result<bool, Failure> {
         let began = self.clock.now().mono;
-        if self.ahead.is_empty() {
+        while self.ahead.is_empty() {
             self.read_on().await?;
+            // Else it was asked for before the last commit, and there is something to forget yet.
+            if self.ahead.is_empty() && self.committed.is_none() {
+                return Ok(false);
+            }
         }
-        let Some(batch) = self.ahead.front() else {
-            return Ok(false);
-        };
         passing(CrashPoint::Received);
-        let records = Arc::clone(&batch.records);
+        let records = Arc::clone(&self.ahead[0].records);
         if self.ahead.len() <= BATCHES_AHEAD / 2 {
             self.start_reading();
         }
@@ -201,7 +202,10 @@ impl Consumer {
         let committed = self.store.commit(records).await.map_err(of_store)?;
         passing(CrashPoint::Committed);
         let took = self.clock.now().mono - began;
-        let batch = self.ahead.pop_front().expect("it was looked at above");
+        let batch = self
+            .ahead
+            .pop_front()
+            .expect("it is the one that was committed");
         self.committed = Some(batch.through);
         observer.batch(took, batch.brought, &committed);
         observer.depth(self.waiting(batch.through));
