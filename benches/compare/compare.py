@@ -479,4 +479,5 @@ def built_floor():
     sys.exit("cargo names no program of the bench floor")
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())
