@@ -97,7 +97,7 @@ impl Pipeline {
         // A guess of the platform's clock gives no window up.
         let known = self.skew.is_measured().then_some(at);
         self.reconciler.settle(known, members_known);
-        let changes = self.reconciler.take_changes();
+        let mut changes = self.reconciler.take_changes();
         let mut checkpoint = self.reconciler.checkpoint(&changes, &self.delta);
         if std::mem::take(&mut self.registry_changed) {
             let ids =
@@ -105,6 +105,8 @@ impl Pipeline {
             checkpoint.push((REGISTRY.to_owned(), Some(ids)));
         }
         checkpoint.push((BUDGET.to_owned(), Some(self.budget_entry(now))));
+        // Everybody may be in it, and the view needs room.
+        drop(std::mem::take(&mut changes.agents));
         let settled = (self.stopwatch)();
         let view = self.view(now);
         let built = (self.stopwatch)();

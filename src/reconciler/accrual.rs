@@ -368,10 +368,10 @@ mod tests {
     fn a_volatile_agents_time_is_held_and_then_accrued_whole() {
         let (mut ledger, mut agent) = agent(&["q"]);
         tell(&mut ledger, &mut agent, 10, &[(0, Available)]);
-        agent.volatile = Some(super::super::agent::VolatileHold {
+        agent.volatile = Some(Box::new(super::super::agent::VolatileHold {
             settled_cycles: 0,
             counted_cycle: 0,
-        });
+        }));
         tell(&mut ledger, &mut agent, 60, &[(0, Available), (20, OnCall)]);
         assert_eq!(posted(&ledger, Available), 10);
         assert_eq!(outstanding(&agent), Some((at(10), at(60))));

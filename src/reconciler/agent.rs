@@ -138,9 +138,9 @@ pub struct Agent {
     pub closed_until: Option<UnixMillis>,
     /// Its queues, latest last.
     pub memberships: Vec<Membership>,
-    /// Flagged volatile.
+    /// Flagged volatile, as few are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub volatile: Option<VolatileHold>,
+    pub volatile: Option<Box<VolatileHold>>,
     /// When the last answer about the agent arrived, by our clock.
     pub ingested_at: UnixMillis,
     /// The public platform's own routing status; `None` in dialect `status`.

@@ -37,10 +37,10 @@ impl VolatilityRule {
                 return Change::None;
             }
             if self.is_volatile(agent) {
-                agent.volatile = Some(VolatileHold {
+                agent.volatile = Some(Box::new(VolatileHold {
                     settled_cycles: 0,
                     counted_cycle: cycle,
-                });
+                }));
                 return Change::Flagged;
             }
             return Change::None;
