@@ -313,6 +313,35 @@ mod tests {
     use super::*;
     use crate::store::tests::settings;
 
+    /// However many days are kept: of each search they would be a part.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn days_before_the_last_are_not_looked_into() {
+        let cluster = Cluster::start();
+        store(&cluster, &settings(300)).open().await.unwrap();
+        cluster.ask(
+            DATABASE,
+            "CREATE TABLE agent_event_long_ago PARTITION OF agent_event \
+             FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')",
+        );
+        let sql = Query::LoadEvents.sql();
+        let plan = |since: &str| {
+            cluster.ask(
+                DATABASE,
+                &format!(
+                    "SET plan_cache_mode = 'force_generic_plan'; PREPARE asked AS {sql}; \
+                     EXPLAIN EXECUTE asked ('o', ARRAY['u'], ARRAY[now()], ARRAY[now()], {since}, now())"
+                ),
+            )
+        };
+        assert!(!plan("now() - interval '1 day'").contains("long_ago"));
+        let all = plan("'1970-01-01'");
+        assert_eq!(
+            all.matches("agent_event_long_ago_pkey on").count(),
+            2,
+            "{all}"
+        );
+    }
+
     /// A day begins with a partition of which the planner knows nothing, and all that is asked of it
     /// then is asked thousands of times before anybody analyses it.
     #[tokio::test(flavor = "multi_thread")]
