@@ -58,7 +58,8 @@ pub(crate) fn last_second(stored: &Stored) -> i64 {
     let last = stored
         .values()
         .filter_map(|values| values.keys().next_back());
-    (last.max().expect("something was pushed") / 1_000) as i64
+    // Rounded up: the last push may be the only one that tells of something.
+    last.max().expect("something was pushed").div_ceil(1_000) as i64
 }
 
 /// As OpenMetrics with timestamps.
