@@ -30,14 +30,13 @@ class Watched(Exporter):
 
     def look(self):
         page = self.page()
-        now = time.time()
 
         def value(name):
             lines = (line.rsplit(" ", 1) for line in page.splitlines() if line.startswith(name))
             return sum(float(value) for _, value in lines)
 
         return {
-            "at": now,
+            "at": time.time(),
             "snapshots": value('genesyscloud_snapshots_total{result="accepted"'),
             "refused": value("genesyscloud_snapshots_total{") - value(
                 'genesyscloud_snapshots_total{result="accepted"'
@@ -45,7 +44,6 @@ class Watched(Exporter):
             "events": value('genesyscloud_events_total{result="stored"}'),
             "waiting": value("genesyscloud_event_queue_depth_events"),
             "windows": value('genesyscloud_windows_total{result="written"}'),
-            "closed": now - value("genesyscloud_window_closed_timestamp_seconds"),
             "cpu": cpu_seconds(self.process.pid),
         }
 
@@ -94,9 +92,7 @@ def tell(options, looks, peak):
         f" {gained['events'] / took * 60 / options.agents:.2f} of each agent\n"
         f"  {gained['snapshots']:.0f} snapshots accepted in {took:.0f} s, one every"
         f" {took / max(1, gained['snapshots']):.1f} s; {gained['refused']:.0f} others\n"
-        f"  {gained['windows']:.0f} windows written; closed up to {max(l['closed'] for l in looks):.0f}"
-        f" s before now at most, {min(l['closed'] for l in looks):.0f} at least\n"
-        f"  {max(l['waiting'] for l in looks):.0f} records waited in the journal at most,"
+        f"  {gained['windows']:.0f} windows written; {max(l['waiting'] for l in looks):.0f} records waited in the journal at most,"
         f" {last['waiting']:.0f} at the end\n"
         f"  {gained['cpu'] / took:.2f} of a core; peak memory {peak / 1e6:.0f} MB"
     )
