@@ -43,8 +43,8 @@ pub(super) type Facts = BTreeMap<UnixMillis, EventFact>;
 /// The events of an organisation within a transaction. A commit asks the same for each agent, so its
 /// statements are looked up once.
 pub(super) struct EventRows<'t> {
-    transaction: &'t Transaction<'t>,
-    org: &'t str,
+    pub(super) transaction: &'t Transaction<'t>,
+    pub(super) org: &'t str,
     load: CachedStatement<'t>,
     write: CachedStatement<'t>,
 }

@@ -11,13 +11,11 @@ use crate::window::{AgentFacts, Confirmation};
 
 use super::columns::instant;
 use super::event_rows::EventRows;
-use super::touch::{EventWrite, Reach, Span, changed};
+use super::touch::{Reach, Span, changed};
 
 /// The facts of an organisation's agents within a transaction.
 pub(super) struct FactRows<'t> {
-    pub(super) transaction: &'t Transaction<'t>,
-    pub(super) org: &'t str,
-    events: EventRows<'t>,
+    pub(super) events: EventRows<'t>,
     confirmations: CachedStatement<'t>,
     closed_until: CachedStatement<'t>,
 }
@@ -25,8 +23,6 @@ pub(super) struct FactRows<'t> {
 impl<'t> FactRows<'t> {
     pub(super) fn of(transaction: &'t Transaction<'t>, org: &'t str) -> rusqlite::Result<Self> {
         Ok(Self {
-            transaction,
-            org,
             events: EventRows::of(transaction, org)?,
             confirmations: transaction.prepare_cached(CONFIRMATIONS)?,
             closed_until: transaction.prepare_cached(CLOSED_UNTIL)?,
@@ -42,7 +38,7 @@ impl<'t> FactRows<'t> {
         reach: Reach,
         bad: &mut u64,
     ) -> rusqlite::Result<AgentFacts> {
-        let (transaction, org, user) = (self.transaction, self.org, user.as_str());
+        let (transaction, org, user) = (self.events.transaction, self.events.org, user.as_str());
         let (events, span) = self.events.load(user, reach.events, bad)?;
         Ok(AgentFacts {
             events,
@@ -60,11 +56,6 @@ impl<'t> FactRows<'t> {
         })
     }
 
-    /// Writes an event, as [`EventRows::write`].
-    pub(super) fn write_event(&mut self, event: &EventWrite<'_>) -> rusqlite::Result<()> {
-        self.events.write(event)
-    }
-
     /// Writes whatever of `after` is not in `before`, events excepted: those are written whole.
     pub(super) fn write_changed(
         &self,
@@ -72,7 +63,7 @@ impl<'t> FactRows<'t> {
         before: &AgentFacts,
         after: &AgentFacts,
     ) -> rusqlite::Result<()> {
-        let (transaction, org, user) = (self.transaction, self.org, user.as_str());
+        let (transaction, org, user) = (self.events.transaction, self.events.org, user.as_str());
         for (at, confirmation) in changed(&before.confirmations, &after.confirmations) {
             transaction
                 .prepare_cached("INSERT OR REPLACE INTO confirmation VALUES (?1, ?2, ?3, ?4, ?5)")?
@@ -110,7 +101,7 @@ impl<'t> FactRows<'t> {
         user: &str,
         (from, to): Span,
     ) -> rusqlite::Result<BTreeMap<UnixMillis, Confirmation>> {
-        let asked = params![self.org, user, from.to_string(), to.to_string()];
+        let asked = params![self.events.org, user, from.to_string(), to.to_string()];
         let confirmation = |row: &Row<'_>| {
             let confirmation = Confirmation {
                 until: UnixMillis(row.get(1)?),
@@ -126,7 +117,9 @@ impl<'t> FactRows<'t> {
 
     fn closed_until(&mut self, user: &str) -> rusqlite::Result<Option<UnixMillis>> {
         self.closed_until
-            .query_row(params![self.org, user], |row| row.get(0).map(UnixMillis))
+            .query_row(params![self.events.org, user], |row| {
+                row.get(0).map(UnixMillis)
+            })
             .optional()
     }
 }

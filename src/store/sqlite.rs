@@ -310,12 +310,13 @@ fn take(
     (user, touched): (&UserId, Touched<'_>),
     report: &mut CommitReport,
 ) -> rusqlite::Result<()> {
-    let (transaction, org, spec) = (facts.transaction, facts.org, settings.window);
+    let (transaction, org) = (facts.events.transaction, facts.events.org);
+    let spec = settings.window;
     let reach = touched.reach_to_close(settings);
     let before = facts.load(user, reach, &mut report.quarantined)?;
     let applied = touched.apply(settings, pruned_until, before, report);
     for event in &applied.events {
-        facts.write_event(event)?;
+        facts.events.write(event)?;
     }
     facts.write_changed(user, &applied.before, &applied.after)?;
     for group in applied.groups {

@@ -20,8 +20,8 @@ fn a_day(seed: u64) {
 const TEAM: u32 = 8;
 const DAYS: i64 = 31;
 
-/// Nothing piles up: what is known at the end of the month is no more than what was in its first
-/// week, give or take what a fault of one day leaves behind.
+/// Nothing piles up: what a restart would begin from is no more at the end of the month than it was
+/// in its first week, give or take what a fault of one day leaves behind.
 #[test]
 fn a_month_with_a_swarm_of_faults_every_day() {
     let run = run(&draw_days(1, TEAM, DAYS));

@@ -234,13 +234,10 @@ pub(super) async fn load_windows(
     settings: &StoreSettings,
     spans: &Spans<'_>,
 ) -> Result<(Vec<BTreeMap<UnixMillis, Kept>>, Vec<Damaged>), Error> {
-    let length = settings.window.length.0;
-    let rows = live
-        .query(
-            Query::LoadWindows,
-            [&settings.org, &spans.users, &spans.from, &spans.to, &length],
-        )
-        .await?;
+    let (length, since) = (settings.window.length.0, Stamp(least(&spans.from)));
+    let (org, users) = (&settings.org, &spans.users);
+    let asked: [Asked<'_>; 6] = [org, users, &spans.from, &spans.to, &length, &since];
+    let rows = live.query(Query::LoadWindows, asked).await?;
     let mut kept = vec![BTreeMap::new(); spans.users.len()];
     let mut damaged = Vec::new();
     for row in &rows {

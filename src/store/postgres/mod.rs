@@ -1,11 +1,12 @@
 //! The store in PostgreSQL: the tables of SQLite, for several aggregators at once.
 //!
 //! A batch, the facts it changes, the rows it touches and the read position are one transaction
-//! of three round trips. What is known of an agent is read and written under a lock of its own, so
-//! that commits in any order and from any number of aggregators lead to the same rows: facts are a
-//! set, and rows are a function of it (semantics.md §4). Records are told apart by their keys
-//! alone; numbers are only noted, for several journals may have given the same ones. It computes
-//! nothing: that is `touch`'s and the window function's.
+//! of three round trips, and at most two more if of some agents nothing was heard for a day. What is
+//! known of an agent is read and written under a lock of its own, so that commits in any order and
+//! from any number of aggregators lead to the same rows: facts are a set, and rows are a function of
+//! it (semantics.md §4). Records are told apart by their keys alone; numbers are only noted, for
+//! several journals may have given the same ones. It computes nothing: that is `touch`'s and the
+//! window function's.
 
 mod error;
 mod facts;
