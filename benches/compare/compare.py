@@ -171,8 +171,9 @@ class Exporter(Contender):
     def page(self):
         return get(f"http://{self.address}/metrics")
 
-    def value(self, pattern):
-        return sum(float(v) for v in re.findall(rf"^{pattern} (\S+)$", self.page(), re.M))
+    def value(self, pattern, page=None):
+        page = page or self.page()
+        return sum(float(v) for v in re.findall(rf"^{pattern} (\S+)$", page, re.M))
 
     def cycles(self):
         return self.value(r'genesyscloud_snapshots_total\{result="accepted",reason=""\}')
@@ -234,15 +235,19 @@ async def measure(contender, statistics_url, proxy, cycles, then):
     return rounds, peak
 
 
-async def side_by_side(options, dialect, agents):
+def simulate(binary, listen, agents, dialect, tempo):
     queues = max(1, min(200, agents // 20))
-    listen = port()
-    simulator = subprocess.Popen(
-        [options.binary, "simulate", "--listen", f"127.0.0.1:{listen}", "--agents", str(agents),
+    return subprocess.Popen(
+        [binary, "simulate", "--listen", f"127.0.0.1:{listen}", "--agents", str(agents),
          "--queues", str(queues), "--dialect", dialect, "--requests-per-minute", "1000000",
-         "--tempo", str(options.tempo), "--log.level", "error"],
+         "--tempo", str(tempo), "--log.level", "error"],
         stdout=subprocess.DEVNULL,
     )
+
+
+async def side_by_side(options, dialect, agents):
+    listen = port()
+    simulator = simulate(options.binary, listen, agents, dialect, options.tempo)
     statistics_url = f"http://127.0.0.1:{listen}/simulator/statistics"
     results = {}
     try:

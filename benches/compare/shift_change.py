@@ -13,12 +13,11 @@ that there is, 100,000 requests a minute: at 300 the questions alone would take 
 import argparse
 import asyncio
 import os
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from compare import Exporter, cpu_seconds, get, peak_bytes, port, wait_for
+from compare import Exporter, cpu_seconds, get, peak_bytes, port, simulate, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUDGET = 100_000
@@ -30,20 +29,15 @@ class Watched(Exporter):
 
     def look(self):
         page = self.page()
-
-        def value(name):
-            lines = (line.rsplit(" ", 1) for line in page.splitlines() if line.startswith(name))
-            return sum(float(value) for _, value in lines)
-
+        accepted = r'genesyscloud_snapshots_total\{result="accepted",.*\}'
+        snapshots = self.value(accepted, page)
         return {
             "at": time.time(),
-            "snapshots": value('genesyscloud_snapshots_total{result="accepted"'),
-            "refused": value("genesyscloud_snapshots_total{") - value(
-                'genesyscloud_snapshots_total{result="accepted"'
-            ),
-            "events": value('genesyscloud_events_total{result="stored"}'),
-            "waiting": value("genesyscloud_event_queue_depth_events"),
-            "windows": value('genesyscloud_windows_total{result="written"}'),
+            "snapshots": snapshots,
+            "others": self.value(r"genesyscloud_snapshots_total\{.*\}", page) - snapshots,
+            "events": self.value(r'genesyscloud_events_total\{result="stored"\}', page),
+            "waiting": self.value("genesyscloud_event_queue_depth_events", page),
+            "windows": self.value(r'genesyscloud_windows_total\{result="written"\}', page),
             "cpu": cpu_seconds(self.process.pid),
         }
 
@@ -55,13 +49,9 @@ async def main():
     parser.add_argument("--minutes", type=float, default=7.0, help="watched")
     parser.add_argument("--binary", default=ROOT / "target/release/genesys-cloud-exporter")
     options = parser.parse_args()
-    base = f"http://127.0.0.1:{port()}"
-    simulator = subprocess.Popen(
-        [options.binary, "simulate", "--listen", base.removeprefix("http://"), "--agents",
-         str(options.agents), "--queues", "200", "--dialect", "status", "--tempo",
-         str(options.tempo), "--requests-per-minute", "1000000", "--log.level", "error"],
-        stdout=subprocess.DEVNULL,
-    )
+    listen = port()
+    base = f"http://127.0.0.1:{listen}"
+    simulator = simulate(options.binary, listen, options.agents, "status", options.tempo)
     try:
         await wait_for("the simulator", lambda: get(f"{base}/simulator/statistics"))
         with tempfile.TemporaryDirectory() as folder:
@@ -86,14 +76,15 @@ def tell(options, looks, peak):
     first, last = looks[0], looks[-1]
     took = last["at"] - first["at"]
     gained = {name: last[name] - first[name] for name in first}
+    a_minute = gained["events"] / took * 60
+    waited = max(look["waiting"] for look in looks)
     print(
         f"{options.agents} agents, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}:\n"
-        f"  {gained['events'] / took * 60:.0f} events a minute,"
-        f" {gained['events'] / took * 60 / options.agents:.2f} of each agent\n"
+        f"  {a_minute:.0f} events a minute, {a_minute / options.agents:.2f} of each agent\n"
         f"  {gained['snapshots']:.0f} snapshots accepted in {took:.0f} s, one every"
-        f" {took / max(1, gained['snapshots']):.1f} s; {gained['refused']:.0f} others\n"
-        f"  {gained['windows']:.0f} windows written; {max(l['waiting'] for l in looks):.0f} records waited in the journal at most,"
-        f" {last['waiting']:.0f} at the end\n"
+        f" {took / max(1, gained['snapshots']):.1f} s; {gained['others']:.0f} others\n"
+        f"  {gained['windows']:.0f} windows written\n"
+        f"  {waited:.0f} records waited in the journal at most, {last['waiting']:.0f} at the end\n"
         f"  {gained['cpu'] / took:.2f} of a core; peak memory {peak / 1e6:.0f} MB"
     )
 

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::postgres::tests::{Cluster, store as postgres_store, windows_in_file, windows_of};
+use super::postgres::tests::{
+    Cluster, DATABASE, store as postgres_store, windows_in_file, windows_of,
+};
 use super::tests::{Place, numbered, quiet_day, settings};
 use super::*;
 use crate::journal::{Content, Delivery};
@@ -71,6 +73,23 @@ async fn floors_rise_to_the_first_hole_whoever_filled_the_rest() {
         assert_eq!(told, [progress("a", 9, None), progress("b", 3, None)]);
         assert_eq!(store.forgo("a", vec![6, 7, 8]).await.unwrap(), 0);
     }
+}
+
+/// Else they would wait for each other's syncs, in vain: no position of the journal is theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_of_arrivals_write_no_common_row() {
+    let cluster = Cluster::start();
+    let store = StoreHandle::postgres(postgres_store(&cluster, &settings(300)));
+    let mut written = Vec::new();
+    for (seq, record) in numbered(&quiet_day()) {
+        let arrived = delivery("a", seq, record);
+        store.commit_deliveries(vec![arrived]).await.unwrap();
+        let row = "SELECT org, ctid, xmin FROM progress";
+        written.push(cluster.ask(DATABASE, row));
+    }
+    assert!(written[0].starts_with("default|"), "{written:?}");
+    written.dedup();
+    assert_eq!(written.len(), 1, "{written:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,7 +29,7 @@ pub(in crate::store) mod cluster;
 pub(in crate::store) use cluster::Cluster;
 
 /// The database that every cluster has.
-pub(super) const DATABASE: &str = "postgres";
+pub(in crate::store) const DATABASE: &str = "postgres";
 
 /// Journals compared with SQLite; each costs some thirty commits in either engine.
 const CASES: usize = 24;
