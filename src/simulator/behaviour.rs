@@ -1,5 +1,5 @@
 //! What each agent does, millisecond by millisecond: a timeline that is written forward, lazily,
-//! and never rewritten.
+//! and never rewritten, but for a future that [`Timeline::turn`] changes before anybody was told.
 //!
 //! Each agent has a generator of its own, and the generator is only ever asked for the next
 //! step. So a timeline is the same whether time advances in one jump or in many, and whatever
@@ -218,6 +218,25 @@ impl Timeline {
             .saturating_sub(1)
     }
 
+    /// At `at`, or as soon after it as the least state allows, an agent who works goes home, and one
+    /// who does not begins a shift: the routing state changes. What was written of the time from
+    /// then on is forgotten, so nobody may have been told of it.
+    pub fn turn(&mut self, at: UnixMillis) {
+        let current = self.routing_at(at);
+        let at = at.0.max(current.entered_at.0 + self.generator.min_state);
+        self.routing.retain(|start| start.entered_at.0 < at);
+        self.presence.retain(|start| start.at.0 < at);
+        self.generator.cursor = at;
+        if current.state == RoutingState::NotReady {
+            self.generator.begin_shift(at);
+            let wait = self.generator.dwell(WAIT);
+            let working = self.working();
+            self.enter(RoutingState::Available, wait, None, Some(working));
+        } else {
+            self.log_out();
+        }
+    }
+
     /// One step: a wait, a shift change, an interaction or a pause.
     fn step(&mut self) {
         let Some(end) = self.generator.shift_end else {
@@ -251,8 +270,7 @@ impl Timeline {
         let earliest = self.generator.cursor + self.generator.min_state;
         let start = self.generator.next_shift_start(earliest);
         self.generator.cursor = start;
-        self.generator.shift_end = Some(start + self.generator.shift_length);
-        self.generator.meal_due = true;
+        self.generator.begin_shift(start);
         let login = self.generator.dwell(LOGIN);
         self.enter(RoutingState::NotReady, login, None, Some("Available"));
     }
@@ -277,10 +295,7 @@ impl Timeline {
 
     /// A wait, an interaction, and mostly after-call work.
     fn interaction(&mut self) {
-        let working = match self.generator.desktop {
-            Desktop::OnQueue => "On Queue",
-            Desktop::Available | Desktop::BusyOnCall => "Available",
-        };
+        let working = self.working();
         let last = self.routing.last().expect("a timeline begins with a state");
         let at_once = last.state == RoutingState::WrapUp && self.generator.rng.random_bool(0.1);
         if !at_once {
@@ -297,6 +312,14 @@ impl Timeline {
             let wrap = self.generator.dwell(WRAP);
             let code = WRAP_UP_CODES[self.generator.rng.random_range(0..WRAP_UP_CODES.len())];
             self.enter(RoutingState::WrapUp, wrap, Some(code), Some(working));
+        }
+    }
+
+    /// The presence of one who waits for interactions.
+    fn working(&self) -> &'static str {
+        match self.generator.desktop {
+            Desktop::OnQueue => "On Queue",
+            Desktop::Available | Desktop::BusyOnCall => "Available",
         }
     }
 
@@ -361,6 +384,11 @@ impl Generator {
             .expect("sigma is finite")
             .sample(&mut self.rng);
         (span.min(median * MEDIANS_MAX) / self.tempo).round() as i64
+    }
+
+    fn begin_shift(&mut self, at: i64) {
+        self.shift_end = Some(at + self.shift_length);
+        self.meal_due = true;
     }
 
     /// The start of the next scheduled shift that has not ended yet; late for it is late.

@@ -1,4 +1,5 @@
-//! The simulator's own endpoints below `/simulator/`: truth, statistics, faults, registry.
+//! The simulator's own endpoints below `/simulator/`: truth, statistics, faults, registry, and a
+//! shift change at once.
 //!
 //! Clearly not of the platform: no token, no rate, no faults. Instants are by the platform's
 //! clock; the future is not told.
@@ -6,14 +7,20 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::chance;
 use super::exchange::{SimRequest, SimResponse};
 use super::faults::FaultPlan;
 use super::platform::SimulatedPlatform;
+use super::span;
 use super::truth;
-use crate::model::time::UnixMillis;
+use crate::model::time::{Millis, UnixMillis};
 
 /// Agents that one request may add.
 const ADD_MAX: u32 = 1_000;
+/// The longest time that a shift change may take.
+const TURN_MAX: Millis = Millis::from_secs(3_600);
+/// Salt of the instants at which agents turn.
+const TURN: u64 = 70;
 
 /// What a request may do to the registry.
 #[derive(Debug, Deserialize)]
@@ -21,6 +28,13 @@ const ADD_MAX: u32 = 1_000;
 enum RegistryChange {
     Add(u32),
     Remove(String),
+}
+
+/// Everybody turns within so long.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShiftChange {
+    within: String,
 }
 
 type Outcome = Result<SimResponse, (u16, String)>;
@@ -39,10 +53,11 @@ pub(super) fn answer(
         ("GET", "faults") => Ok(faults(platform, now)),
         ("PUT", "faults") => set_faults(platform, request, now),
         ("POST", "registry") => change_registry(platform, request, now),
+        ("POST", "shift-change") => change_shift(platform, request, now),
         ("DELETE", "tokens") => Ok(SimResponse::json(200, &json!({"revoked": platform.revoke_tokens(now)}))),
         _ => Err((
             404,
-            "the simulator has GET truth, GET segments, GET statistics, GET and PUT faults, POST registry, DELETE tokens".to_owned(),
+            "the simulator has GET truth, GET segments, GET statistics, GET and PUT faults, POST registry, POST shift-change, DELETE tokens".to_owned(),
         )),
     };
     outcome.unwrap_or_else(|(status, message)| {
@@ -209,4 +224,42 @@ fn change_registry(
             Err((404, format!("no agent in the registry has the id {id:?}")))
         }
     }
+}
+
+/// Each agent turns at an instant of its own: who works goes home, who does not begins a shift.
+fn change_shift(
+    platform: &mut SimulatedPlatform,
+    request: &SimRequest,
+    now: UnixMillis,
+) -> Outcome {
+    let change: ShiftChange = serde_json::from_slice(&request.body).map_err(|error| {
+        (
+            400,
+            format!("the body must be {{\"within\":\"1m\"}}: {error}"),
+        )
+    })?;
+    let within = span::parse(&change.within)
+        .filter(|within| (Millis(1)..=TURN_MAX).contains(within))
+        .ok_or_else(|| {
+            let text = &change.within;
+            (
+                400,
+                format!("within: {text:?} is not a duration like 1s or 5m, up to 1h"),
+            )
+        })?;
+    platform.pump(now);
+    let at = platform.platform_now(now);
+    let seed = platform.roster.spec().seed;
+    let present = platform.roster.registered_at(at);
+    for &position in &present {
+        let draw = chance::mix(&[seed, TURN, at.0 as u64, position as u64]);
+        let after = Millis(1 + (draw % within.0 as u64) as i64);
+        let timeline = &mut platform.roster.entry_mut(position).timeline;
+        timeline.turn(at + after);
+        platform.future_changed(position, at);
+    }
+    Ok(SimResponse::json(
+        200,
+        &json!({"agents": present.len(), "until": at + within}),
+    ))
 }

@@ -48,6 +48,43 @@ fn starts_rise_strictly_and_neighbours_differ() {
 }
 
 #[test]
+fn who_turns_changes_state_and_keeps_the_past() {
+    let spec = OrgSpec {
+        min_state: Millis(250),
+        volatile_share: 0.2,
+        ..OrgSpec::new(60, 8, 42)
+    };
+    let at = TEST_ORIGIN + hours(3);
+    for untouched in day_of(&spec) {
+        let mut turned = untouched.clone();
+        let before = turned.routing_at(at);
+        turned.turn(at);
+        let turns_at = at.max(before.entered_at + spec.min_state);
+        let after = turned.routing_at(turns_at);
+        assert_eq!(after.entered_at, turns_at);
+        let works = before.state != RoutingState::NotReady;
+        let expected = if works {
+            RoutingState::NotReady
+        } else {
+            RoutingState::Available
+        };
+        assert_eq!(after.state, expected);
+        let past = |timeline: &Timeline| -> Vec<RoutingStart> {
+            let starts = timeline.routing().iter().copied();
+            starts.filter(|start| start.entered_at < turns_at).collect()
+        };
+        assert_eq!(past(&turned), past(&untouched));
+        turned.extend_to(at + hours(24));
+        let later = turned.routing();
+        assert!(later.is_sorted_by(|a, b| a.entered_at < b.entered_at));
+        assert!(later.windows(2).all(|pair| pair[0].state != pair[1].state));
+        let presence = turned.presence();
+        assert!(presence.is_sorted_by(|a, b| a.at < b.at));
+        assert!(turned.known_until() > at + hours(24));
+    }
+}
+
+#[test]
 fn the_first_state_began_before_the_origin() {
     let spec = OrgSpec::new(50, 8, 9);
     for index in 0..50 {

@@ -195,6 +195,13 @@ impl SimulatedPlatform {
         }
     }
 
+    /// What comes of an agent is not what it was: its watchers hear of the next change in time.
+    pub(in crate::simulator) fn future_changed(&mut self, position: usize, after: UnixMillis) {
+        if self.switchboard.agents.contains_key(&position) {
+            self.expect_change(position, after);
+        }
+    }
+
     /// Notes when an agent may next change; not for those who have left.
     fn expect_change(&mut self, position: usize, after: UnixMillis) {
         let seed = self.roster.spec().seed;

@@ -1,8 +1,12 @@
 //! The simulator's own endpoints.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
+use super::notifications::events;
 use super::*;
+use crate::model::state::RoutingState;
 
 fn own(client: &mut Client, method: &str, path: &str, body: &str) -> (u16, Value) {
     let answer = client.send(method, path, body, None);
@@ -192,4 +196,64 @@ fn tokens_can_be_revoked_and_statistics_read() {
     assert_eq!(body["requests"], 3);
     assert_eq!(body["maxIn60s"], 3);
     assert_eq!(body["retryAfterDisregarded"], 0);
+}
+
+#[test]
+fn a_shift_change_turns_everybody_within_its_time() {
+    let mut client = Client::new(30);
+    client.pass(3_600);
+    let states = |client: &mut Client| -> Vec<(RoutingState, UnixMillis)> {
+        let now = client.now;
+        (0..30)
+            .map(|position| {
+                let entry = client.platform.roster.entry_mut(position);
+                let start = entry.timeline.routing_at(now);
+                (start.state, start.entered_at)
+            })
+            .collect()
+    };
+    let before = states(&mut client);
+    let asked_at = client.now;
+    let (status, body) = own(
+        &mut client,
+        "POST",
+        "/simulator/shift-change",
+        r#"{"within":"1m"}"#,
+    );
+    assert_eq!((status, &body["agents"]), (200, &json!(30)));
+    assert_eq!(instant(&body["until"]), asked_at + Millis::from_secs(60));
+    assert_eq!(states(&mut client), before, "nobody has turned yet");
+    client.pass(60);
+    let after = states(&mut client);
+    for ((_, was), (_, is)) in before.iter().zip(&after) {
+        assert!(is > was, "everybody is in another state since");
+    }
+    for body in [
+        "",
+        r#"{"within":"0s"}"#,
+        r#"{"within":"2h"}"#,
+        r#"{"in":"1m"}"#,
+    ] {
+        let (status, answer) = own(&mut client, "POST", "/simulator/shift-change", body);
+        assert_eq!(status, 400, "{body}: {answer}");
+        let told = text(&answer["error"]["message"]);
+        assert!(told.contains("within"), "{body}: {told}");
+    }
+    assert_eq!(states(&mut client), after);
+}
+
+#[test]
+fn who_listens_hears_of_a_shift_change_in_time() {
+    let mut client = Client::new(8);
+    let (_, socket) = client.listen(&["routingStatus"]);
+    client.heard(socket);
+    let body = r#"{"within":"30s"}"#;
+    let (status, _) = own(&mut client, "POST", "/simulator/shift-change", body);
+    assert_eq!(status, 200);
+    client.pass(30);
+    let told: BTreeSet<String> = events(&client.heard(socket))
+        .into_iter()
+        .map(|(id, _, _)| id)
+        .collect();
+    assert_eq!(told, client.ids().into_iter().collect());
 }
