@@ -132,7 +132,7 @@ impl World {
 
     fn turn(&mut self) {
         if let Some(sequence) = self.appended.pop_front() {
-            self.step(|pipeline, now| pipeline.on_appended(sequence, now));
+            self.step(|pipeline, _| pipeline.on_appended(sequence));
             return;
         }
         let due = self.pipeline.next_deadline(self.now).max(self.now.mono);

@@ -161,12 +161,12 @@ fn reading(criterion: &mut Criterion, agents: usize) {
     group.bench_function(BenchmarkId::new("alone", agents), |bencher| {
         bencher.iter(|| statuses(&bodies[0]).unwrap());
     });
-    let mut reader = StatusesReader::default();
+    let (mut reader, nobody) = (StatusesReader::default(), BTreeSet::new());
     let mut turn = 0;
     group.bench_function(BenchmarkId::new("beside the last one", agents), |bencher| {
         bencher.iter(|| {
             turn += 1;
-            reader.read(1, &bodies[turn % 2]).unwrap()
+            reader.read(1, &bodies[turn % 2], &nobody).unwrap()
         });
     });
     group.finish();

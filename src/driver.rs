@@ -106,7 +106,7 @@ impl Driver {
                     self.count(endpoint, &answer);
                     self.pipeline.on_answer(*answer, now)
                 }
-                Some(Event::Appended(sequence)) => self.pipeline.on_appended(sequence, now),
+                Some(Event::Appended(sequence)) => self.pipeline.on_appended(sequence),
                 Some(Event::Arrived) => {
                     let effects = self.pipeline.on_sockets(&arrived, now);
                     arrived.clear();
@@ -154,20 +154,8 @@ impl Driver {
             }
             match events.recv().await {
                 Some(Event::Appended(sequence)) => {
-                    let effects = self.pipeline.on_appended(sequence, self.clock.now());
-                    // Only what is known is kept: requests would not be answered any more. What
-                    // came during the append may be appended at once; the last one follows it.
-                    let wanted = |effect: &Effect| match effect {
-                        Effect::Publish(_) => true,
-                        Effect::Append(_) => !stopping,
-                        _ => false,
-                    };
-                    self.execute(
-                        effects.into_iter().filter(wanted).collect(),
-                        tasks,
-                        sender,
-                        None,
-                    );
+                    let effects = self.pipeline.on_appended(sequence);
+                    self.execute(effects, tasks, sender, None);
                     if stopping {
                         return;
                     }

@@ -29,8 +29,6 @@ const BEAT_EVERY: Millis = Millis::from_secs(5);
 pub(super) struct Polling {
     pub(super) driver: Driver,
     config: PipelineConfig,
-    /// What the pipeline starts from.
-    checkpoint: Vec<(String, String)>,
     /// `None`: there is nobody else.
     leadership: Option<Leadership>,
 }
@@ -124,7 +122,6 @@ impl Polling {
             leadership: leadership(place.nats, config.role, &config.pipeline, &mut driver),
             driver,
             config: config.pipeline.clone(),
-            checkpoint: place.checkpoint,
         })
     }
 
@@ -138,7 +135,7 @@ impl Polling {
             let Some((revision, spent)) = won else {
                 return Ok(());
             };
-            self.take_over(spent)?;
+            self.take_over(spent).await?;
             tracing::info!(kind = "lease", "this instance polls");
             let (halt, halted) = watch::channel(false);
             let keeper = tokio::spawn({
@@ -159,20 +156,17 @@ impl Polling {
                 leadership.release().await;
                 return Ok(());
             }
-            self.step_down().await?;
+            self.step_down();
         }
     }
 
     /// Another may poll by now: what this instance knew is for later, and shown no more.
-    async fn step_down(&mut self) -> Result<(), AppError> {
+    fn step_down(&mut self) {
         tracing::error!(
             kind = "lease",
             "the lease of pollers was lost: NATS was out of reach for too long, or another instance polls"
         );
         self.driver.pages.publish(Arc::default());
-        let checkpoint = self.driver.journal.load_checkpoint().await;
-        self.checkpoint = checkpoint.map_err(AppError::Journal)?.entries;
-        Ok(())
     }
 
     /// Waits for the lease; `None`: we were told to stop.
@@ -202,11 +196,13 @@ impl Polling {
     }
 
     /// A pipeline that starts now, and counts what whoever polled before has spent.
-    fn take_over(&mut self, spent: Option<String>) -> Result<(), AppError> {
+    async fn take_over(&mut self, spent: Option<String>) -> Result<(), AppError> {
         let driver = &mut self.driver;
         let clock = driver.clock;
+        let checkpoint = driver.journal.load_checkpoint().await;
+        let checkpoint = checkpoint.map_err(AppError::Journal)?.entries;
         let now = clock.now();
-        let pipeline = Pipeline::new(self.config.clone(), &self.checkpoint, now);
+        let pipeline = Pipeline::new(self.config.clone(), &checkpoint, now);
         let mut pipeline = pipeline.map_err(AppError::Checkpoint)?;
         if let Some(spent) = spent.filter(|spent| !spent.is_empty()) {
             // Of another version, it is not known; a minute's budget is at stake, not the start.

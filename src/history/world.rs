@@ -289,7 +289,7 @@ impl<'o> World<'o> {
     fn durable(&mut self, append: &Append) -> Result<(), HistoryError> {
         self.exporter.appended(append, self.clocks())?;
         let sequence = append.sequence;
-        self.step(|pipeline, now| pipeline.on_appended(sequence, now));
+        self.step(|pipeline, _| pipeline.on_appended(sequence));
         if !self.storing {
             self.storing = true;
             self.store();

@@ -6,6 +6,7 @@
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -41,6 +42,17 @@ macro_rules! text_id {
                     head: head(text),
                     text: Arc::from(text),
                 }
+            }
+
+            /// [`Self::new`], or the one of `held` that is equal to it: each answer brings the
+            /// same texts again, and one of each is enough to keep.
+            pub fn of(text: &str, held: &BTreeSet<Self>) -> Self {
+                held.get(text).cloned().unwrap_or_else(|| Self::new(text))
+            }
+
+            /// The one of `held` that is equal to this one, if there is one.
+            pub fn as_in(self, held: &BTreeSet<Self>) -> Self {
+                held.get(&self).cloned().unwrap_or(self)
             }
 
             /// The text.
@@ -132,6 +144,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_id_that_is_held_already_shares_its_text() {
+        let held = UserId::new("agent-0001");
+        let all = BTreeSet::from([held.clone(), UserId::new("agent-0002")]);
+        let again = [
+            UserId::of("agent-0001", &all),
+            UserId::new("agent-0001").as_in(&all),
+        ];
+        for id in again {
+            assert!(Arc::ptr_eq(&id.text, &held.text));
+        }
+        assert_eq!(UserId::of("agent-0003", &all).as_str(), "agent-0003");
+        assert_eq!(UserId::new("agent-0003").as_in(&all).as_str(), "agent-0003");
+    }
 
     proptest! {
         /// Tables may be searched by the text, so both must agree on every pair, those included

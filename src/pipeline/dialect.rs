@@ -6,6 +6,8 @@
 //! as a user whose id cannot be one. Until it has answered, a question is what
 //! a snapshot would be: counted, retried and paused in the same way.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::answers::Failure;
@@ -98,19 +100,21 @@ pub(super) struct ScanReader {
 }
 
 impl ScanReader {
-    /// Reads page `number` of a scan, counted from 1.
+    /// Reads page `number` of a scan, counted from 1. An id that is among `held` is taken from
+    /// there.
     pub(super) fn read(
         &mut self,
         spoken: Spoken,
         number: u32,
         body: &Bytes,
+        held: &BTreeSet<UserId>,
         names: &mut Names,
     ) -> Result<StatusPage, WireError> {
         match spoken {
-            Spoken::Status => self.statuses.read(number, body),
+            Spoken::Status => self.statuses.read(number, body, held),
             Spoken::Platform { .. } => {
                 let note = &mut |user: &UserId, name: &str| names.note(user, name);
-                self.users.read(number, body, note)
+                self.users.read(number, body, held, note)
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::model::ids::{QueueId, UserId};
 use crate::model::time::{Millis, Monotonic, Now};
 use crate::poller::Priority;
 use crate::reconciler::checkpoint::CheckpointError;
+use crate::reconciler::reconcile::Reconciler;
 use crate::snapshot::{Listing, Progress, Registry, RegistryChange, Step};
 use crate::upstream::request::ApiRequest;
 use crate::upstream::wire_status;
@@ -72,14 +73,16 @@ impl DirectoryLoad {
     }
 }
 
-/// Takes the registry of an earlier run.
+/// Takes the registry of an earlier run, with the ids that the reconciler holds.
 pub(super) fn restore(
     registry: &mut Registry,
+    reconciler: &Reconciler,
     checkpoint: &[(String, String)],
 ) -> Result<(), CheckpointError> {
     if let Some((key, value)) = checkpoint.iter().find(|(key, _)| key == REGISTRY) {
-        let ids = serde_json::from_str(value).map_err(|e| CheckpointError::new(key, e))?;
-        registry.restore(ids);
+        let ids: BTreeSet<UserId> =
+            serde_json::from_str(value).map_err(|e| CheckpointError::new(key, e))?;
+        registry.restore(ids.into_iter().map(|id| reconciler.held(id)).collect());
     }
     Ok(())
 }
@@ -295,7 +298,8 @@ impl Pipeline {
             self.directory_step(now);
             return;
         };
-        members.extend(page.members);
+        let held = self.registry.ids();
+        members.extend(page.members.into_iter().map(|user| user.as_in(held)));
         match listing.page(&page.paging) {
             Step::Next(page) => {
                 let queue = queue.clone();

@@ -183,7 +183,7 @@ impl Pipeline {
     ) -> Result<Self, CheckpointError> {
         let reconciler = Reconciler::restore(config.clone(), checkpoint)?;
         let mut registry = Registry::new(config.registry_refresh);
-        directory::restore(&mut registry, checkpoint)?;
+        directory::restore(&mut registry, &reconciler, checkpoint)?;
         let mut budget = Budget::new(config.requests_per_minute, config.max_in_flight);
         commit::restore_budget(&mut budget, checkpoint, now)?;
         let health = Health {
@@ -331,15 +331,15 @@ impl Pipeline {
         effects
     }
 
-    /// An append is durable.
-    pub fn on_appended(&mut self, sequence: u64, now: Now) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if let Some((expected, view, _)) = self.appending.take() {
-            assert_eq!(expected, sequence, "one append at a time");
-            effects.push(Effect::Publish(view));
-        }
-        self.proceed(now, &mut effects);
-        effects
+    /// An append is durable. What follows is due at once, by [`Self::next_deadline`]: the next view
+    /// is built when this one has taken the place of the last, so that no third is in memory.
+    pub fn on_appended(&mut self, sequence: u64) -> Vec<Effect> {
+        self.planned_at = None;
+        let Some((expected, view, _)) = self.appending.take() else {
+            return Vec::new();
+        };
+        assert_eq!(expected, sequence, "one append at a time");
+        vec![Effect::Publish(view)]
     }
 
     /// What every step ends with: requests that may go out, and a commit if one is due.

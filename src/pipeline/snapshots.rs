@@ -29,9 +29,13 @@ impl Pipeline {
             running.described_at = Some(self.skew.platform_at_least(answer.sent_at));
         }
         let begun = (self.stopwatch)();
-        let page = self
-            .reader
-            .read(spoken, running.pages_sent, &response.body, &mut self.names);
+        let page = self.reader.read(
+            spoken,
+            running.pages_sent,
+            &response.body,
+            self.registry.ids(),
+            &mut self.names,
+        );
         let parsed = (self.stopwatch)();
         effects.push(phase(Phase::Parse, parsed - begun));
         let page = match page {

@@ -155,6 +155,14 @@ impl Reconciler {
         Ok(restored)
     }
 
+    /// The id under which an agent is held already, or this one.
+    pub fn held(&self, id: UserId) -> UserId {
+        match self.agents.get_key_value(&id) {
+            Some((held, _)) => held.clone(),
+            None => id,
+        }
+    }
+
     fn restore_queue(&mut self, queue: QueueId, entry: QueueEntry) {
         let transitions = entry
             .transitions

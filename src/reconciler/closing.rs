@@ -61,7 +61,8 @@ impl Reconciler {
         let given_up = at.map_or(UnixMillis(0), |at| {
             window.last_end(at - self.config.max_wait)
         });
-        let mut marks = Vec::new();
+        // Everybody may have one: put in their records at once, they are never there twice.
+        let mut marks: Vec<Vec<Mark>> = Vec::new();
         for (user, agent) in &mut self.agents {
             if agent.labels.is_none() {
                 agent.labels = Some(self.directory.labels(agent.queues()));
@@ -87,14 +88,15 @@ impl Reconciler {
             let until = known.min(most);
             if until > closed {
                 agent.closed_until = Some(until);
-                marks.push(mark(user, agent, tolerance, Some(until)));
+                let mark = mark(user, agent, tolerance, Some(until));
+                match marks.last_mut() {
+                    Some(open) if open.len() < MARKS_PER_RECORD_MAX => open.push(mark),
+                    _ => marks.push(vec![mark]),
+                }
             }
         }
-        self.changes.records.extend(
-            marks
-                .chunks(MARKS_PER_RECORD_MAX)
-                .map(|chunk| JournalRecord::Marks(chunk.to_vec())),
-        );
+        let marks = marks.into_iter().map(JournalRecord::Marks);
+        self.changes.records.extend(marks);
     }
 }
 

@@ -66,6 +66,8 @@ impl Joins {
             }
             queue.pop_front();
         }
+        // At a start everybody stands here; nobody keeps the room for them.
+        *queue = VecDeque::new();
         None
     }
 

@@ -128,12 +128,6 @@ impl Directory {
                 self.of_user.insert(user.clone(), queues);
             }
         }
-        // Each listing brings a text of its own of each id: the one that is known is enough.
-        let known = |user: UserId| match self.of_user.get_key_value(&user) {
-            Some((known, _)) => known.clone(),
-            None => user,
-        };
-        let members = members.into_iter().map(known).collect();
         self.members.insert(queue.clone(), members);
         moved
     }

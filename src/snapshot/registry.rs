@@ -155,7 +155,9 @@ impl Registry {
         };
         let refused = page.paging.rows.saturating_sub(page.users.len());
         collecting.refused += refused as u64;
-        collecting.ids.extend(page.users);
+        let held = &self.ids;
+        let users = page.users.into_iter().map(|user| user.as_in(held));
+        collecting.ids.extend(users);
         match collecting.listing.page(&page.paging) {
             Step::Next(number) => Progress::NextPage(number),
             Step::Inconsistent => {

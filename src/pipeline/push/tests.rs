@@ -144,7 +144,7 @@ impl Run {
             }
             if self.pipeline.is_appending() {
                 let sequence = self.pipeline.sequence;
-                let effects = self.pipeline.on_appended(sequence, reading(self.now));
+                let effects = self.pipeline.on_appended(sequence);
                 self.take(effects);
             }
         }

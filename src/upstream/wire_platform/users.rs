@@ -1,6 +1,8 @@
 //! Users with what was expanded: `GET /api/v2/users?expand=…`, the scan of this dialect, and
 //! `GET /api/v2/users/{userId}?expand=…`, one agent asked for by itself.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::de::MapAccess;
 
@@ -31,7 +33,8 @@ const LISTING: Listing = Listing {
 /// ignored the filter.
 pub fn users(body: &[u8]) -> Result<StatusPage, WireError> {
     let mut presences = Presences::default();
-    let accept = |row: UserRow<'_>| row.accept(&mut presences);
+    let nobody = BTreeSet::new();
+    let accept = |row: UserRow<'_>| row.accept(&mut presences, &nobody);
     listing(body, LISTING, accept).map(page)
 }
 
@@ -40,17 +43,18 @@ pub fn users(body: &[u8]) -> Result<StatusPage, WireError> {
 pub struct UsersReader(LastPages<AgentAnswer>);
 
 impl UsersReader {
-    /// Reads page `number`, counted from 1. Tells the names of active users whose rows are new or
-    /// have changed.
+    /// Reads page `number`, counted from 1. An id that is among `held` is taken from there. Tells
+    /// the names of active users whose rows are new or have changed.
     pub fn read(
         &mut self,
         number: u32,
         body: &Bytes,
+        held: &BTreeSet<UserId>,
         tell: &mut dyn FnMut(&UserId, &str),
     ) -> Result<StatusPage, WireError> {
         let mut presences = Presences::default();
         let accept = |row: UserRow<'_>| {
-            let answer = row.accept(&mut presences)?;
+            let answer = row.accept(&mut presences, held)?;
             if let (Some(answer), Some(name)) = (&answer, row.name.text()) {
                 tell(answer.user_id(), name);
             }
@@ -103,7 +107,7 @@ pub fn user(body: &[u8], expected: &UserId) -> Result<AgentAnswer, WireError> {
         Scalar::Text(text) if text == expected.as_str() => {}
         _ => return Err(WireError::OtherUser),
     }
-    match row.accept(&mut Presences::default()) {
+    match row.accept(&mut Presences::default(), &BTreeSet::new()) {
         Ok(Some(answer)) => Ok(answer),
         Ok(None) => Ok(AgentAnswer::Incomplete(expected.clone())),
         Err(_) => Err(WireError::Missing {
@@ -158,7 +162,11 @@ impl<'de> Object<'de> for UserRow<'de> {
 }
 
 impl UserRow<'_> {
-    fn accept(&self, presences: &mut Presences) -> Result<Option<AgentAnswer>, RefusalReason> {
+    fn accept(
+        &self,
+        presences: &mut Presences,
+        held: &BTreeSet<UserId>,
+    ) -> Result<Option<AgentAnswer>, RefusalReason> {
         let id = self.id.id()?;
         let active = self
             .state
@@ -167,7 +175,7 @@ impl UserRow<'_> {
         if !active {
             return Ok(None);
         }
-        let incomplete = || Ok(Some(AgentAnswer::Incomplete(UserId::new(id))));
+        let incomplete = || Ok(Some(AgentAnswer::Incomplete(UserId::of(id, held))));
         let (Field::There(presence), Field::There(routing)) = (&self.presence, &self.routing)
         else {
             return incomplete();
@@ -184,7 +192,7 @@ impl UserRow<'_> {
         };
         let presence_since = presence_since.or(since).unwrap_or_default();
         Ok(Some(AgentAnswer::Told(StatusRecord {
-            user_id: UserId::new(id),
+            user_id: UserId::of(id, held),
             presence: name,
             availability,
             last_modified: since.map_or(presence_since, |since| since.max(presence_since)),

@@ -211,6 +211,8 @@ impl<T: Clone> LastRead<T> {
                 }
             }
         }
+        // The records below need its room.
+        drop(last);
         let mut told = Rows {
             seen: rows.len(),
             kept: Vec::with_capacity(rows.len()),

@@ -1,5 +1,7 @@
 //! The bulk snapshot, `GET /api/v2/users/statuses`: a bare array, or the platform's paging.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::de::MapAccess;
 
@@ -25,7 +27,8 @@ const LISTING: Listing = Listing {
 /// Reads a page of the snapshot. Records stay in order of appearance, duplicates included.
 pub fn statuses(body: &[u8]) -> Result<StatusPage, WireError> {
     let mut presences = Presences::default();
-    let accept = |row: StatusRow<'_>| row.accept(&mut presences).map(Some);
+    let nobody = BTreeSet::new();
+    let accept = |row: StatusRow<'_>| row.accept(&mut presences, &nobody).map(Some);
     listing(body, LISTING, accept).map(page)
 }
 
@@ -34,10 +37,15 @@ pub fn statuses(body: &[u8]) -> Result<StatusPage, WireError> {
 pub struct StatusesReader(LastPages<StatusRecord>);
 
 impl StatusesReader {
-    /// Reads page `number`, counted from 1.
-    pub fn read(&mut self, number: u32, body: &Bytes) -> Result<StatusPage, WireError> {
+    /// Reads page `number`, counted from 1. An id that is among `held` is taken from there.
+    pub fn read(
+        &mut self,
+        number: u32,
+        body: &Bytes,
+        held: &BTreeSet<UserId>,
+    ) -> Result<StatusPage, WireError> {
         let mut presences = Presences::default();
-        let accept = |row: StatusRow<'_>| row.accept(&mut presences).map(Some);
+        let accept = |row: StatusRow<'_>| row.accept(&mut presences, held).map(Some);
         let same = |a: &StatusRecord, b: &StatusRecord| a.user_id == b.user_id;
         self.0.read(number, body, LISTING, same, accept).map(page)
     }
@@ -75,13 +83,17 @@ impl<'de> Object<'de> for StatusRow<'de> {
 }
 
 impl StatusRow<'_> {
-    fn accept(&self, presences: &mut Presences) -> Result<StatusRecord, RefusalReason> {
+    fn accept(
+        &self,
+        presences: &mut Presences,
+        held: &BTreeSet<UserId>,
+    ) -> Result<StatusRecord, RefusalReason> {
         let user_id = self.user_id.id()?;
         let presence = self.presence.text().ok_or(RefusalReason::Shape)?;
         let availability = self.availability.text().ok_or(RefusalReason::Shape)?;
         let last_modified = self.last_modified.instant()?;
         Ok(StatusRecord {
-            user_id: UserId::new(user_id),
+            user_id: UserId::of(user_id, held),
             presence: presences.parse(presence),
             availability: routing_state(availability),
             last_modified,

@@ -144,7 +144,7 @@ impl Poller {
             Event::Durable(append) => {
                 let sequence = append.sequence;
                 self.append(append).await;
-                self.step(|pipeline, now| pipeline.on_appended(sequence, now));
+                self.step(|pipeline, _| pipeline.on_appended(sequence));
             }
         }
     }

@@ -367,7 +367,7 @@ impl<'o> World<'o> {
         let life = self.life.as_mut().expect("it lives");
         life.appending = None;
         let sequence = append.sequence;
-        self.step_pipeline(|pipeline, now| pipeline.on_appended(sequence, now));
+        self.step_pipeline(|pipeline, _| pipeline.on_appended(sequence));
         self.go_on_stopping();
     }
 

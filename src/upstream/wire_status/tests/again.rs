@@ -1,5 +1,7 @@
 //! Reading a page beside the last one gives what reading it alone gives, and parses what changed.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde::de::MapAccess;
@@ -144,7 +146,7 @@ proptest! {
             1..8,
         ),
     ) {
-        let mut reader = StatusesReader::default();
+        let (mut reader, nobody) = (StatusesReader::default(), BTreeSet::new());
         let mut rows = first;
         for (place, edit, new, shape, damage) in edits {
             let at = place.index(rows.len() + 1);
@@ -157,7 +159,7 @@ proptest! {
             }
             let body = Bytes::from(body(&rows, shape, damage));
             prop_assert_eq!(
-                format!("{:?}", reader.read(1, &body)),
+                format!("{:?}", reader.read(1, &body, &nobody)),
                 format!("{:?}", statuses(&body))
             );
         }
