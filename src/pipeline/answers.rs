@@ -1,5 +1,7 @@
 //! What an HTTP answer means for its request: done, to be repeated, or refused.
 
+use bytes::Bytes;
+
 use super::{Flight, Pipeline, Task};
 use crate::effect::{Effect, Level};
 use crate::model::time::{Millis, Now};
@@ -7,7 +9,7 @@ use crate::model::view::SnapshotOutcome;
 use crate::poller::{Outcome, RateReading, retry_delay};
 use crate::upstream::headers::{RateHeaders, retry_after};
 use crate::upstream::request::ApiRequest;
-use crate::upstream::response::{Answer, Headers, Response, TransportFailure};
+use crate::upstream::response::{Answer, Headers, TransportFailure};
 use crate::upstream::wire_status;
 
 /// Why a request has no usable answer, after all repeats.
@@ -38,36 +40,35 @@ impl Failure {
 }
 
 impl Pipeline {
-    pub(super) fn take_answer(&mut self, answer: &Answer, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn take_answer(&mut self, mut answer: Answer, now: Now, effects: &mut Vec<Effect>) {
         let Some(flight) = self.flights.remove(&answer.id) else {
             return;
         };
         self.budget.finished();
         if let Ok(response) = &answer.result {
-            self.read_headers(&response.headers, answer, now);
+            self.read_headers(&response.headers, &answer, now);
         }
         let outcome = Outcome::of(answer.result.as_ref().map_err(|failure| *failure));
         if flight.task == Task::Login {
-            self.on_login(outcome, answer, now);
+            self.on_login(outcome, &answer, now);
             return;
         }
         match outcome {
             Outcome::Ok => {
                 self.auth.accepted(flight.generation);
-                if let Ok(response) = &answer.result {
-                    self.on_success(&flight, response, answer, now, effects);
-                }
+                let body = answer.take_body();
+                self.on_success(&flight, body, &answer, now, effects);
             }
-            Outcome::Throttled => self.on_throttled(flight, answer, now),
+            Outcome::Throttled => self.on_throttled(flight, &answer, now),
             Outcome::Unauthorised => self.on_unauthorised(flight, now),
             Outcome::Retryable(_) | Outcome::ServerError500 => {
-                self.on_transient(flight, outcome, answer, now);
+                self.on_transient(flight, outcome, &answer, now);
             }
             Outcome::Permanent(status) => {
                 if self.ask_smaller_pages(&flight, status, now) {
                     return;
                 }
-                self.explain(&flight, status, answer);
+                self.explain(&flight, status, &answer);
                 self.on_failure(&flight, Failure::Status(status), now);
             }
             Outcome::Refused(failure) => {
@@ -236,29 +237,29 @@ impl Pipeline {
     fn on_success(
         &mut self,
         flight: &Flight,
-        response: &Response,
+        body: Bytes,
         answer: &Answer,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         match flight.task.clone() {
-            Task::Snapshot => self.on_snapshot_page(response, answer, now, effects),
-            Task::Registry => self.on_registry_page(&response.body, now, effects),
-            Task::Queues => self.on_queues_page(&response.body, now, effects),
-            Task::Members => self.on_members_page(&flight.request, &response.body, now, effects),
-            Task::Join(user, _) => self.on_join(&user, response, answer, now),
-            Task::Sample(user) => self.on_sample(&user, response, answer, now),
-            Task::OpenInteractions(user) => self.on_open_interactions(&user, &response.body, now),
-            Task::Direct(user) => self.on_direct(&user, response, answer, now),
-            Task::Probe => self.on_probe(response, now),
-            Task::Backfill => self.on_details(&response.body, answer.received_at.wall, now),
-            Task::AfterCall(user) => self.on_after_call(&user, &response.body, answer, now),
+            Task::Snapshot => self.on_snapshot_page(body, answer, now, effects),
+            Task::Registry => self.on_registry_page(&body, now, effects),
+            Task::Queues => self.on_queues_page(&body, now, effects),
+            Task::Members => self.on_members_page(&flight.request, &body, now, effects),
+            Task::Join(user, _) => self.on_join(&user, &body, answer, now),
+            Task::Sample(user) => self.on_sample(&user, &body, answer, now),
+            Task::OpenInteractions(user) => self.on_open_interactions(&user, &body, now),
+            Task::Direct(user) => self.on_direct(&user, &body, answer, now),
+            Task::Probe => self.on_probe(&body, now),
+            Task::Backfill => self.on_details(&body, answer.received_at.wall, now),
+            Task::AfterCall(user) => self.on_after_call(&user, &body, answer, now),
             Task::OpenChannel(slot) => {
-                self.on_channel(slot, flight.generation, &response.body, now);
+                self.on_channel(slot, flight.generation, &body, now);
             }
             Task::Subscribe(slot) => {
                 if let ApiRequest::Subscribe { topics, .. } = &flight.request {
-                    self.on_subscribed(slot, topics, &response.body, now);
+                    self.on_subscribed(slot, topics, &body, now);
                 }
             }
             Task::Login => unreachable!("a login is taken before"),

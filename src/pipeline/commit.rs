@@ -174,3 +174,42 @@ impl Pipeline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::model::time::Monotonic;
+
+    fn now(millis: i64) -> Now {
+        Now {
+            wall: UnixMillis(1_715_675_400_000 + millis),
+            mono: Monotonic(millis),
+        }
+    }
+
+    #[test]
+    fn a_view_is_shown_before_the_next_one_is_made() {
+        let text = "source: { dialect: status, client_id: demo, api_url: 'http://127.0.0.1:1', \
+                    login_url: 'http://127.0.0.1:1' }";
+        let environment = [("GENESYSCLOUD_CLIENT_SECRET".to_owned(), "demo".to_owned())];
+        let loaded = config::parse(&Arc::from("commit.yml"), text, &environment.into(), &[]);
+        let mut pipeline = Pipeline::new(loaded.unwrap().config.pipeline, &[], now(0)).unwrap();
+        let appends = |effects: &[Effect]| {
+            let append = |effect: &Effect| match effect {
+                Effect::Append(append) => Some(append.sequence),
+                _ => None,
+            };
+            effects.iter().filter_map(append).collect::<Vec<u64>>()
+        };
+        let minute = 60_000;
+        assert_eq!(appends(&pipeline.on_due(now(minute))), [1]);
+        // It takes so long that the next one is due meanwhile.
+        let later = now(2 * minute);
+        assert!(appends(&pipeline.on_due(later)).is_empty());
+        let effects = pipeline.on_appended(1);
+        assert!(matches!(&effects[..], [Effect::Publish(_)]), "{effects:?}");
+        assert_eq!(pipeline.next_deadline(later), later.mono);
+        assert_eq!(appends(&pipeline.on_due(later)), [2]);
+    }
+}

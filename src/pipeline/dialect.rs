@@ -20,7 +20,6 @@ use crate::model::time::{Millis, Monotonic, Now};
 use crate::model::view::SnapshotOutcome;
 use crate::poller::Priority;
 use crate::upstream::request::{ApiRequest, USERS_PAGE_SIZE, tells_no_snapshot};
-use crate::upstream::response::Response;
 use crate::upstream::wire::{RoutingStates, StatusPage};
 use crate::upstream::wire_platform::{self, AgentAnswer, UsersReader};
 use crate::upstream::wire_status::{self, StatusesReader, WireError};
@@ -147,8 +146,8 @@ impl Pipeline {
     }
 
     /// The bulk snapshot was answered with success: if it is one, dialect `status` is spoken.
-    pub(super) fn on_probe(&mut self, response: &Response, now: Now) {
-        match wire_status::statuses(&response.body) {
+    pub(super) fn on_probe(&mut self, body: &[u8], now: Now) {
+        match wire_status::statuses(body) {
             Ok(_) => self.speak(Spoken::Status, now),
             Err(error) => {
                 let message = format!("the dialect cannot be told: {error}; asking again");

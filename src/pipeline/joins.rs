@@ -8,7 +8,7 @@ use crate::model::state::Source;
 use crate::model::time::{Millis, Now};
 use crate::reconciler::divergence::{HeldState, race_span};
 use crate::reconciler::evidence::Evidence;
-use crate::upstream::response::{Answer, Response};
+use crate::upstream::response::Answer;
 use crate::upstream::wire::RoutingStates;
 use crate::upstream::wire_status;
 
@@ -32,11 +32,11 @@ impl Pipeline {
     fn routing_states(
         &mut self,
         user: &UserId,
-        response: &Response,
+        body: &[u8],
         answer: &Answer,
         now: Now,
     ) -> Option<RoutingStates> {
-        match self.read_agent(user, &response.body, answer.sent_at) {
+        match self.read_agent(user, body, answer.sent_at) {
             Ok(Some(states)) => Some(states),
             Ok(None) => {
                 let at = self.platform_now(now);
@@ -57,14 +57,8 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn on_join(
-        &mut self,
-        user: &UserId,
-        response: &Response,
-        answer: &Answer,
-        now: Now,
-    ) {
-        if let Some(states) = self.routing_states(user, response, answer, now) {
+    pub(super) fn on_join(&mut self, user: &UserId, body: &[u8], answer: &Answer, now: Now) {
+        if let Some(states) = self.routing_states(user, body, answer, now) {
             let evidence = self.evidence(Source::Routing, answer);
             self.reconciler.on_routing(user, &states, &evidence);
         }
@@ -103,14 +97,8 @@ impl Pipeline {
         self.touch(now);
     }
 
-    pub(super) fn on_direct(
-        &mut self,
-        user: &UserId,
-        response: &Response,
-        answer: &Answer,
-        now: Now,
-    ) {
-        if let Some(states) = self.routing_states(user, response, answer, now) {
+    pub(super) fn on_direct(&mut self, user: &UserId, body: &[u8], answer: &Answer, now: Now) {
+        if let Some(states) = self.routing_states(user, body, answer, now) {
             let evidence = self.evidence(Source::Override, answer);
             self.reconciler.on_routing(user, &states, &evidence);
             self.reconciler.set_stuck(user, true);
@@ -148,14 +136,8 @@ impl Pipeline {
         self.reconciler.divergence.begin(&active, share, seed);
     }
 
-    pub(super) fn on_sample(
-        &mut self,
-        user: &UserId,
-        response: &Response,
-        answer: &Answer,
-        now: Now,
-    ) {
-        let Some(states) = self.routing_states(user, response, answer, now) else {
+    pub(super) fn on_sample(&mut self, user: &UserId, body: &[u8], answer: &Answer, now: Now) {
+        let Some(states) = self.routing_states(user, body, answer, now) else {
             self.reconciler.divergence.failed(user);
             self.finish_divergence(now);
             return;

@@ -324,9 +324,7 @@ impl Pipeline {
     /// A request was answered, or failed.
     pub fn on_answer(&mut self, answer: Answer, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.take_answer(&answer, now, &mut effects);
-        // A commit may follow, and be large too: what was read of the answer is known by now.
-        drop(answer);
+        self.take_answer(answer, now, &mut effects);
         self.proceed(now, &mut effects);
         effects
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+
 use super::{Pipeline, Task};
 use crate::effect::{Effect, Level, Measurement, Phase};
 use crate::model::ids::UserId;
@@ -11,12 +13,12 @@ use crate::poller::Priority;
 use crate::reconciler::evidence::FUTURE_TOLERANCE;
 use crate::reconciler::joins::JoinClass;
 use crate::snapshot::{Judgement, ScanProgress, ScanResult, judge};
-use crate::upstream::response::{Answer, Response};
+use crate::upstream::response::Answer;
 
 impl Pipeline {
     pub(super) fn on_snapshot_page(
         &mut self,
-        response: &Response,
+        body: Bytes,
         answer: &Answer,
         now: Now,
         effects: &mut Vec<Effect>,
@@ -32,10 +34,12 @@ impl Pipeline {
         let page = self.reader.read(
             spoken,
             running.pages_sent,
-            &response.body,
+            &body,
             self.registry.ids(),
             &mut self.names,
         );
+        // Of a large organisation it is the most that is in memory for one purpose.
+        drop(body);
         let parsed = (self.stopwatch)();
         effects.push(phase(Phase::Parse, parsed - begun));
         let page = match page {

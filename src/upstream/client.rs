@@ -9,6 +9,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -74,6 +75,9 @@ pub struct Client {
     login_url: Url,
     credentials: Arc<Credentials>,
     observer: Option<Box<dyn RequestObserver>>,
+    /// Bytes of the last snapshot. The next one gets so much room at once: growing to it would have
+    /// both halves of the way in memory.
+    snapshot_bytes: AtomicUsize,
 }
 
 impl fmt::Debug for Client {
@@ -133,6 +137,7 @@ impl Client {
             login_url: source.login_url.clone(),
             credentials: Arc::new(Credentials::new(source)),
             observer: None,
+            snapshot_bytes: AtomicUsize::new(0),
         })
     }
 
@@ -214,13 +219,23 @@ impl Client {
         let headers = Headers::read(answer.headers());
         let body = if status.is_success() {
             let limit = request.endpoint().body_max();
-            match read_body(answer, limit, deadline).await {
-                (body, None) => body,
+            let snapshot = request.endpoint() == Endpoint::Statuses;
+            let last = self.snapshot_bytes.load(Ordering::Relaxed);
+            let room = if snapshot { last + last / 16 } else { 0 };
+            match read_body(answer, Vec::with_capacity(room.min(limit)), limit, deadline).await {
+                (body, None) => {
+                    if snapshot {
+                        self.snapshot_bytes.store(body.len(), Ordering::Relaxed);
+                    }
+                    body
+                }
                 (_, Some(failure)) => return Err(failure),
             }
         } else {
             // Whatever becomes of the body: the status has been told.
-            read_body(answer, ERROR_BODY_MAX, deadline).await.0
+            read_body(answer, Vec::new(), ERROR_BODY_MAX, deadline)
+                .await
+                .0
         };
         let body = match request {
             ApiRequest::Login if status.is_success() => self.credentials.accept(&body),
@@ -260,23 +275,19 @@ fn address(base: &Url, path_and_query: &str) -> Option<Url> {
     (url.path() == path).then_some(url)
 }
 
-/// Reads at most `limit` decompressed bytes; beside them, why there are not all of them. Counted
+/// Reads at most `limit` decompressed bytes into the room of `body`; beside them, why there are not all of them. Counted
 /// while they come, so that a compressed bomb costs no more than the limit (reliability.md M26).
 async fn read_body(
     mut answer: reqwest::Response,
+    mut body: Vec<u8>,
     limit: usize,
     deadline: Instant,
 ) -> (Vec<u8>, Option<TransportFailure>) {
-    let mut body = Vec::new();
     loop {
         match timeout_at(deadline, answer.chunk()).await {
             Err(_) => return (body, Some(TransportFailure::Timeout)),
             Ok(Err(error)) => return (body, Some(failure(&error, false))),
-            Ok(Ok(None)) => {
-                // It may be kept until the next one is read beside it.
-                body.shrink_to_fit();
-                return (body, None);
-            }
+            Ok(Ok(None)) => return (body, None),
             Ok(Ok(Some(chunk))) => {
                 let room = limit - body.len();
                 body.extend_from_slice(&chunk[..chunk.len().min(room)]);

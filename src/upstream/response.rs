@@ -21,6 +21,16 @@ pub struct Answer {
     pub result: Result<Response, TransportFailure>,
 }
 
+impl Answer {
+    /// The body of an answer that came, which whoever reads it may let go of before all else.
+    pub fn take_body(&mut self) -> Bytes {
+        match &mut self.result {
+            Ok(response) => std::mem::take(&mut response.body),
+            Err(_) => Bytes::new(),
+        }
+    }
+}
+
 /// An HTTP answer, whole, decompressed, within the size limit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {

@@ -10,7 +10,7 @@ use crate::config::{self, PipelineConfig};
 use crate::model::ids::QueueId;
 use crate::model::time::UnixMillis;
 use crate::upstream::request::RequestId;
-use crate::upstream::response::{Answer, Headers};
+use crate::upstream::response::{Answer, Headers, Response};
 
 /// A pipeline, and who answers it.
 struct Run {
