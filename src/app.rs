@@ -198,6 +198,10 @@ impl App {
             let state = Arc::clone(&self.server);
             servers.spawn(crate::expose::serve(listener, state, stop.clone()));
         }
+        servers.spawn(crate::expose::make_ahead(
+            Arc::clone(&self.server),
+            stop.clone(),
+        ));
         let (polling, asked) = mpsc::channel(1);
         let sources = sources(&self.units, &self.process);
         let push = start(self.push, sources, nothing_more(asked))?;

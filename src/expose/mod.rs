@@ -5,6 +5,7 @@
 //! poll; nothing here can change a number.
 
 mod access;
+mod ahead;
 mod api;
 mod board;
 mod body;
@@ -31,6 +32,7 @@ mod windows;
 mod tests;
 
 pub use access::{Access, AccessError, TlsError};
+pub use ahead::make_ahead;
 pub use families::{Distribution, Family, Sample, Value, of_registry, of_view};
 pub use names::SeriesNames;
 pub use page::{Format, Past, render, render_head, render_past, render_together};

@@ -1,11 +1,14 @@
 //! The current view and its page: swapped whole when a view is published, rendered at most once
-//! per view and format, compressed at most once, shared by every scrape.
+//! per view and format, compressed at most once, shared by every scrape; made ahead where readers
+//! are expected.
 
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use tokio::sync::Notify;
 
+use super::ahead::Asked;
 use super::families::of_view;
 use super::gzip::{Part, member};
 use super::names::SeriesNames;
@@ -23,6 +26,8 @@ pub struct Pages {
     current: ArcSwap<Published>,
     own_text: OwnText,
     own_open_metrics: OwnText,
+    asked: Asked,
+    published: Notify,
 }
 
 /// A view and what was made of it so far.
@@ -51,6 +56,8 @@ impl Pages {
             current: ArcSwap::from_pointee(empty),
             own_text: OwnText::default(),
             own_open_metrics: OwnText::default(),
+            asked: Asked::default(),
+            published: Notify::new(),
         }
     }
 
@@ -58,6 +65,12 @@ impl Pages {
     pub fn publish(&self, view: Arc<View>) {
         let published = Published::new(view, self.per_agent.load_full());
         self.current.store(Arc::new(published));
+        self.published.notify_one();
+    }
+
+    /// Waits for a view that has not been waited for yet; for one task.
+    pub(super) async fn published(&self) {
+        self.published.notified().await;
     }
 
     /// Shows agents in this way with the next view.
@@ -90,6 +103,7 @@ impl Pages {
     /// The page of the current view followed by the exporter's own families, in pieces.
     /// Takes milliseconds on a large view, unless it is `at_hand`: call it off the reactor.
     pub fn page(&self, own: &[Shelf], format: Format, gzip: bool, now: Monotonic) -> Vec<Bytes> {
+        self.asked.note(format, gzip, now);
         let current = self.current.load_full();
         let fresh = self.own(format).fresh(own, format, now);
         if gzip {
@@ -98,6 +112,21 @@ impl Pages {
         } else {
             let kept = self.own(format).plain(own, format);
             vec![current.plain(format).clone(), kept, fresh]
+        }
+    }
+
+    /// Makes the page of the current view in the forms in which readers have asked for it lately.
+    /// Takes as long as a scrape: call it off the reactor.
+    pub fn make_ahead(&self, own: &[Shelf], now: Monotonic) {
+        let current = self.current.load_full();
+        for (format, gzip) in self.asked.lately(now) {
+            if gzip {
+                current.deflated(format);
+                self.own(format).deflated(own, format);
+            } else {
+                current.plain(format);
+                self.own(format).plain(own, format);
+            }
         }
     }
 
