@@ -108,7 +108,7 @@ impl World {
         };
         Self {
             platform: SimulatedPlatform::new(SimulatorOptions::new(org, ORIGIN)).unwrap(),
-            pipeline: Pipeline::new(config.pipeline, &[], now).unwrap(),
+            pipeline: Pipeline::new(config.pipeline, Vec::new(), now).unwrap(),
             pages: Pages::new(config.per_agent),
             token: None,
             now,

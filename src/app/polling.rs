@@ -103,7 +103,7 @@ impl Polling {
     ) -> Result<Self, AppError> {
         let clock = place.clock;
         let client = Client::new(&config.source, env!("CARGO_PKG_VERSION"));
-        let pipeline = Pipeline::new(config.pipeline.clone(), &place.checkpoint, clock.now());
+        let pipeline = Pipeline::new(config.pipeline.clone(), place.checkpoint, clock.now());
         let pipeline = pipeline.map_err(AppError::Checkpoint)?;
         let mut driver = Driver {
             pipeline: pipeline.with_stopwatch(Arc::new(move || clock.seconds())),
@@ -202,7 +202,7 @@ impl Polling {
         let checkpoint = driver.journal.load_checkpoint().await;
         let checkpoint = checkpoint.map_err(AppError::Journal)?.entries;
         let now = clock.now();
-        let pipeline = Pipeline::new(self.config.clone(), &checkpoint, now);
+        let pipeline = Pipeline::new(self.config.clone(), checkpoint, now);
         let mut pipeline = pipeline.map_err(AppError::Checkpoint)?;
         if let Some(spent) = spent.filter(|spent| !spent.is_empty()) {
             // Of another version, it is not known; a minute's budget is at stake, not the start.

@@ -74,7 +74,7 @@ impl Exporter {
         let (journal, _) =
             EmbeddedJournal::open(&dir, 0, now.wall).map_err(HistoryError::Journal)?;
         journal.forgo_durability().map_err(HistoryError::Journal)?;
-        let pipeline = Pipeline::new(config.pipeline.clone(), &[], now)
+        let pipeline = Pipeline::new(config.pipeline.clone(), Vec::new(), now)
             .map_err(HistoryError::Checkpoint)?
             .with_stopwatch(machine.stopwatch());
         let telemetry = Arc::new(Telemetry::without_process(BuildInfo::current()));

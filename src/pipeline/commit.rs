@@ -20,7 +20,7 @@ const COMMIT_WITHIN: Millis = Millis::from_secs(1);
 const MEMBERS_PATIENCE: Millis = Millis::from_secs(120);
 
 /// Checkpoint key of the budget.
-const BUDGET: &str = "budget";
+pub(super) const BUDGET: &str = "budget";
 
 /// What a restart must not forget of the budget. By the wall clock, which is all that two runs
 /// share: a step of it in between costs a wait, which the budget bounds.
@@ -194,7 +194,8 @@ mod tests {
                     login_url: 'http://127.0.0.1:1' }";
         let environment = [("GENESYSCLOUD_CLIENT_SECRET".to_owned(), "demo".to_owned())];
         let loaded = config::parse(&Arc::from("commit.yml"), text, &environment.into(), &[]);
-        let mut pipeline = Pipeline::new(loaded.unwrap().config.pipeline, &[], now(0)).unwrap();
+        let mut pipeline =
+            Pipeline::new(loaded.unwrap().config.pipeline, Vec::new(), now(0)).unwrap();
         let appends = |effects: &[Effect]| {
             let append = |effect: &Effect| match effect {
                 Effect::Append(append) => Some(append.sequence),

@@ -1,6 +1,7 @@
 //! One agent: what is held of its past, how far it is confirmed and accrued, and what the bulk
 //! snapshot last said. Data and small questions; `reconcile` changes it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -233,6 +234,30 @@ impl Agent {
             .queues
     }
 
+    /// Takes no more room than it needs, and ids of queues from `known`, where a text of each is
+    /// kept: what was read of a checkpoint has a text of its own of everything.
+    pub fn tighten(&mut self, known: &mut BTreeSet<QueueId>) {
+        self.history.shrink_to_fit();
+        self.holes.shrink_to_fit();
+        self.memberships.shrink_to_fit();
+        for membership in &mut self.memberships {
+            let queues = membership.queues.iter().map(|queue| {
+                let queue = queue.clone().as_in(known);
+                known.insert(queue.clone());
+                queue
+            });
+            membership.queues = queues.collect();
+        }
+    }
+
+    /// Takes its queues from `same`, if these are the same.
+    pub fn share_queues(&mut self, same: &Arc<[QueueId]>) {
+        let current = self.memberships.last_mut();
+        if let Some(membership) = current.filter(|membership| membership.queues == *same) {
+            membership.queues = Arc::clone(same);
+        }
+    }
+
     /// Moves the agent to other queues from `from` on; time before stays with the old ones.
     pub fn move_to(&mut self, queues: Arc<[QueueId]>, from: UnixMillis) {
         if *self.queues() == queues {
@@ -402,6 +427,32 @@ mod tests {
         agent.prune();
         assert_eq!(agent.history.len(), HISTORY_MAX);
         assert!(agent.holes.is_empty(), "nothing could fill it any more");
+    }
+
+    #[test]
+    fn what_was_read_is_the_same_in_less_room() {
+        let mut first = agent();
+        first.history = vec![held(0), held(600)];
+        first.move_to(
+            Arc::from([QueueId::new("q1"), QueueId::new("q2")]),
+            UnixMillis(0),
+        );
+        let text = serde_json::to_string(&first).unwrap();
+        let mut known = BTreeSet::new();
+        let mut read = || {
+            let mut agent: Agent = serde_json::from_str(&text).unwrap();
+            agent.tighten(&mut known);
+            assert_eq!(agent, first);
+            assert_eq!(agent.history.capacity(), agent.history.len());
+            agent
+        };
+        let (one, mut other) = (read(), read());
+        let text = |agent: &Agent| agent.queues()[1].as_str().as_ptr();
+        assert_eq!(text(&one), text(&other));
+        other.share_queues(&Arc::from([QueueId::new("q3")]));
+        assert_eq!(other, first);
+        other.share_queues(one.queues());
+        assert!(Arc::ptr_eq(one.queues(), other.queues()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::accrual::{Account, StateAccounts};
+use super::agent::Agent;
 use super::divergence::Divergence;
 use super::reconcile::{Changes, Reconciler};
 use crate::config::PipelineConfig;
@@ -129,25 +130,28 @@ impl Reconciler {
     }
 
     /// Takes up where a checkpoint left off; entries of other stages are passed over. An empty one
-    /// is a first start.
+    /// is a first start. Each text is let go of once it has been read.
     ///
     /// # Errors
     /// [`CheckpointError`] if an entry cannot be read.
     pub fn restore(
         config: PipelineConfig,
-        entries: &[(String, String)],
+        entries: Vec<(String, String)>,
     ) -> Result<Self, CheckpointError> {
         let mut restored = Self::new(config);
         let mut agents = Vec::new();
+        let mut queues = BTreeSet::new();
         for (key, value) in entries {
             if let Some(user) = key.strip_prefix(AGENT) {
-                agents.push((UserId::new(user), read(key, value)?));
+                let mut agent: Agent = read(&key, &value)?;
+                agent.tighten(&mut queues);
+                agents.push((UserId::new(user), agent));
             } else if let Some(queue) = key.strip_prefix(QUEUE) {
-                restored.restore_queue(QueueId::new(queue), read(key, value)?);
+                restored.restore_queue(QueueId::new(queue), read(&key, &value)?);
             } else if key == DIRECTORY {
-                restored.directory.replace_queues(read(key, value)?);
+                restored.directory.replace_queues(read(&key, &value)?);
             } else if key == META {
-                restored.restore_meta(read(key, value)?);
+                restored.restore_meta(read(&key, &value)?);
             }
         }
         fill(&mut restored.agents, agents);
@@ -215,6 +219,9 @@ impl Reconciler {
             if self.directory.queues().contains_key(&queue) {
                 self.directory.replace_members(&queue, members);
             }
+        }
+        for (user, agent) in &mut self.agents {
+            agent.share_queues(&self.directory.queues_of(user));
         }
     }
 }

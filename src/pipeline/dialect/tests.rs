@@ -28,7 +28,7 @@ impl Run {
         let environment: BTreeMap<String, String> =
             [("GENESYSCLOUD_CLIENT_SECRET".to_owned(), "demo".to_owned())].into();
         let loaded = config::parse(&Arc::from("dialect.yml"), &text, &environment, &[]).unwrap();
-        let pipeline = Pipeline::new(loaded.config.pipeline, &[], now(0)).unwrap();
+        let pipeline = Pipeline::new(loaded.config.pipeline, Vec::new(), now(0)).unwrap();
         let mut run = Self {
             pipeline,
             now: 0,

@@ -55,7 +55,7 @@ impl Run {
         let environment: BTreeMap<String, String> =
             [("GENESYSCLOUD_CLIENT_SECRET".to_owned(), "demo".to_owned())].into();
         let loaded = config::parse(&Arc::from("push.yml"), settings, &environment, &[]).unwrap();
-        let pipeline = Pipeline::new(loaded.config.pipeline, &[], reading(0)).unwrap();
+        let pipeline = Pipeline::new(loaded.config.pipeline, Vec::new(), reading(0)).unwrap();
         let mut run = Self {
             pipeline,
             now: 0,

@@ -181,7 +181,7 @@ async fn live(order: &Order, place: &Path) {
         wall: started,
         ..Now::default()
     };
-    let pipeline = Pipeline::new(config.pipeline.clone(), &checkpoint.entries, now).unwrap();
+    let pipeline = Pipeline::new(config.pipeline.clone(), checkpoint.entries, now).unwrap();
     let mut poller = Poller::new(pipeline, journal.clone(), Arc::clone(&wake), place, started);
     let end = ORIGIN + Millis(order.minutes * MINUTE);
     poller.run(end, &order.holds).await;

@@ -225,7 +225,7 @@ impl<'o> World<'o> {
             wall: UnixMillis(self.now + self.step),
         };
         let checkpoint = self.journal.reopen(now.wall, clean);
-        let pipeline = Pipeline::new(self.config.pipeline.clone(), &checkpoint, now).unwrap();
+        let pipeline = Pipeline::new(self.config.pipeline.clone(), checkpoint, now).unwrap();
         self.life = Some(Life {
             pipeline,
             zero: self.now,
