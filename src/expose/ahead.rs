@@ -1,59 +1,19 @@
 //! Pages made ahead: once a view is shown, its page is made in the forms in which readers have asked
 //! for the page lately, so that a scrape finds it made. Each poll brings another view, and Prometheus
 //! scrapes about as often as we poll: without this, nearly every scrape would be the first of a view.
+//! Edge.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::page::Format;
 use super::state::ServerState;
-use crate::model::time::{Millis, Monotonic};
+use crate::model::view::View;
 
-/// Whoever scrapes comes back within this; the form in which nobody has asked for so long is left to
-/// the reader who does.
-const LATELY: Millis = Millis::from_secs(120);
-
-/// While joins are answered, one view follows the other: only the one that stays is worth it.
-const STAYS: Duration = Duration::from_millis(200);
-
-/// Forms of the page: format, and whether it is compressed.
-const FORMS: [(Format, bool); 4] = [
-    (Format::Text, false),
-    (Format::Text, true),
-    (Format::OpenMetrics, false),
-    (Format::OpenMetrics, true),
-];
-
-/// When readers last asked for the page, by form.
-#[derive(Debug)]
-pub(super) struct Asked([AtomicI64; FORMS.len()]);
-
-impl Default for Asked {
-    fn default() -> Self {
-        // Before any reading of the clock, yet so that the span to one can be computed.
-        Self(std::array::from_fn(|_| AtomicI64::new(i64::MIN / 4)))
-    }
-}
-
-impl Asked {
-    pub(super) fn note(&self, format: Format, gzip: bool, now: Monotonic) {
-        for (form, at) in FORMS.iter().zip(&self.0) {
-            if *form == (format, gzip) {
-                at.store(now.0, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// The forms in which readers have asked for it lately.
-    pub(super) fn lately(&self, now: Monotonic) -> impl Iterator<Item = (Format, bool)> {
-        let is_recent = move |at: &AtomicI64| now - Monotonic(at.load(Ordering::Relaxed)) <= LATELY;
-        let forms = FORMS.into_iter().zip(&self.0);
-        forms.filter_map(move |(form, at)| is_recent(at).then_some(form))
-    }
-}
+/// How often the current view is looked at. One that is there for two looks is worth a page: while
+/// joins are answered, one view follows the other.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Makes pages ahead until `stop` turns true. Of several organisations there is one page, which
 /// changes whenever one of them does: that is made by whoever asks.
@@ -61,15 +21,22 @@ pub async fn make_ahead(state: Arc<ServerState>, mut stop: watch::Receiver<bool>
     let Some(only) = state.all().only().cloned() else {
         return;
     };
+    // Nothing of an old view is kept: of a large organisation it is tens of megabytes.
+    let (mut seen, mut last) = (Weak::<View>::new(), Weak::new());
     loop {
         tokio::select! {
             _ = stop.wait_for(|stopped| *stopped) => return,
-            () = only.pages.published() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        while tokio::time::timeout(STAYS, only.pages.published())
-            .await
-            .is_ok()
-        {}
+        let current = Arc::downgrade(&only.pages.view());
+        if !current.ptr_eq(&seen) {
+            seen = current;
+            continue;
+        }
+        if current.ptr_eq(&last) {
+            continue;
+        }
+        last = current;
         let (served, now) = (only.clone(), state.clock.now().mono);
         let make = move || served.pages.make_ahead(served.telemetry.shelves(), now);
         if tokio::task::spawn_blocking(make).await.is_err() {
@@ -84,7 +51,7 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::config::PerAgent;
-    use crate::expose::{Front, Limits, Pages, Pulse, Served};
+    use crate::expose::{Format, Front, Limits, Pages, Pulse, Served};
     use crate::store::{ReadError, WindowPage, WindowQuery, WindowReader};
     use crate::telemetry::{BuildInfo, Telemetry};
 
@@ -131,17 +98,5 @@ mod tests {
         );
         stop.send(true).unwrap();
         tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
-    }
-
-    #[test]
-    fn a_form_is_made_ahead_while_readers_ask_for_it() {
-        let asked = Asked::default();
-        let forms = |at| asked.lately(Monotonic(at)).collect::<Vec<_>>();
-        assert_eq!(forms(0), []);
-        asked.note(Format::Text, true, Monotonic(5));
-        asked.note(Format::OpenMetrics, true, Monotonic(100_000));
-        let both = [(Format::Text, true), (Format::OpenMetrics, true)];
-        assert_eq!(forms(120_005), both);
-        assert_eq!(forms(120_006), both[1..]);
     }
 }

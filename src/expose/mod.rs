@@ -1,12 +1,13 @@
 //! What readers see: the metrics page, the JSON API, the board; and the push by OTLP.
 //!
 //! Last stage of the flow. Families, page, names, negotiation and records are pure; `server`,
-//! `connection`, `access`, `gate` and `routes` are the edge. A scrape reads the current view and never waits for a
+//! `connection`, `access`, `ahead`, `gate` and `routes` are the edge. A scrape reads the current view and never waits for a
 //! poll; nothing here can change a number.
 
 mod access;
 mod ahead;
 mod api;
+mod asked;
 mod board;
 mod body;
 mod connection;

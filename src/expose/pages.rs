@@ -6,9 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::sync::Notify;
 
-use super::ahead::Asked;
+use super::asked::Asked;
 use super::families::of_view;
 use super::gzip::{Part, member};
 use super::names::SeriesNames;
@@ -27,7 +26,6 @@ pub struct Pages {
     own_text: OwnText,
     own_open_metrics: OwnText,
     asked: Asked,
-    published: Notify,
 }
 
 /// A view and what was made of it so far.
@@ -57,7 +55,6 @@ impl Pages {
             own_text: OwnText::default(),
             own_open_metrics: OwnText::default(),
             asked: Asked::default(),
-            published: Notify::new(),
         }
     }
 
@@ -65,12 +62,6 @@ impl Pages {
     pub fn publish(&self, view: Arc<View>) {
         let published = Published::new(view, self.per_agent.load_full());
         self.current.store(Arc::new(published));
-        self.published.notify_one();
-    }
-
-    /// Waits for a view that has not been waited for yet; for one task.
-    pub(super) async fn published(&self) {
-        self.published.notified().await;
     }
 
     /// Shows agents in this way with the next view.

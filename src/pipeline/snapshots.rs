@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::{Pipeline, Task};
+use super::dialect::Spoken;
+use super::{Pipeline, RunningScan, Task};
 use crate::effect::{Effect, Level, Measurement, Phase};
 use crate::model::ids::UserId;
 use crate::model::time::{Now, UnixMillis};
@@ -61,29 +62,7 @@ impl Pipeline {
                 self.scan = Some(running);
                 self.snapshot_failed(SnapshotOutcome::FailedThrottled, now);
             }
-            ScanProgress::NextPage(next) => {
-                let more = running.pages_sent >= running.pages_admitted;
-                if more && !self.budget.admit(Priority::Snapshot, 1, now.mono) {
-                    // It grew beyond what was admitted: next time it is admitted whole.
-                    let pages = running.scan.pages_expected().unwrap_or(next).max(next);
-                    self.scan = Some(running);
-                    self.snapshot_failed(SnapshotOutcome::FailedThrottled, now);
-                    self.fit_interval(pages);
-                    return;
-                }
-                if !more {
-                    self.budget
-                        .sent_late(Priority::Snapshot, running.admitted_at, now.mono);
-                }
-                running.pages_sent += 1;
-                self.scan = Some(running);
-                self.send(
-                    Task::Snapshot,
-                    spoken.scan(next),
-                    Priority::Snapshot,
-                    effects,
-                );
-            }
+            ScanProgress::NextPage(next) => self.scan_on(next, running, spoken, now, effects),
             ScanProgress::Inconsistent => {
                 self.scan = Some(running);
                 self.snapshot_failed(SnapshotOutcome::RejectedPaging, now);
@@ -99,6 +78,34 @@ impl Pipeline {
                 self.judge_snapshot(result, described_at, answer, now, effects);
             }
         }
+    }
+
+    /// Asks for the next page of a scan.
+    fn scan_on(
+        &mut self,
+        next: u32,
+        mut running: RunningScan,
+        spoken: Spoken,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let more = running.pages_sent >= running.pages_admitted;
+        if more && !self.budget.admit(Priority::Snapshot, 1, now.mono) {
+            // It grew beyond what was admitted: next time it is admitted whole.
+            let pages = running.scan.pages_expected().unwrap_or(next).max(next);
+            self.scan = Some(running);
+            self.snapshot_failed(SnapshotOutcome::FailedThrottled, now);
+            self.fit_interval(pages);
+            return;
+        }
+        if !more {
+            self.budget
+                .sent_late(Priority::Snapshot, running.admitted_at, now.mono);
+        }
+        running.pages_sent += 1;
+        self.scan = Some(running);
+        let request = spoken.scan(next);
+        self.send(Task::Snapshot, request, Priority::Snapshot, effects);
     }
 
     /// Gives back what was admitted for pages that are not asked for.

@@ -63,6 +63,7 @@ const EDGES: &[&str] = &[
     "src/driver.rs",
     "src/expose/access.rs",
     "src/expose/access/passwords.rs",
+    "src/expose/ahead.rs",
     "src/expose/api.rs",
     "src/expose/body.rs",
     "src/expose/connection.rs",

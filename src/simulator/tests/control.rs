@@ -202,7 +202,7 @@ fn tokens_can_be_revoked_and_statistics_read() {
 fn a_shift_change_turns_everybody_within_its_time() {
     let mut client = Client::new(30);
     client.pass(3_600);
-    let states = |client: &mut Client| -> Vec<(RoutingState, UnixMillis)> {
+    let standing = |client: &mut Client| -> Vec<(RoutingState, UnixMillis)> {
         let now = client.now;
         (0..30)
             .map(|position| {
@@ -212,7 +212,7 @@ fn a_shift_change_turns_everybody_within_its_time() {
             })
             .collect()
     };
-    let before = states(&mut client);
+    let before = standing(&mut client);
     let asked_at = client.now;
     let (status, body) = own(
         &mut client,
@@ -222,9 +222,9 @@ fn a_shift_change_turns_everybody_within_its_time() {
     );
     assert_eq!((status, &body["agents"]), (200, &json!(30)));
     assert_eq!(instant(&body["until"]), asked_at + Millis::from_secs(60));
-    assert_eq!(states(&mut client), before, "nobody has turned yet");
+    assert_eq!(standing(&mut client), before, "nobody has turned yet");
     client.pass(60);
-    let after = states(&mut client);
+    let after = standing(&mut client);
     for ((_, was), (_, is)) in before.iter().zip(&after) {
         assert!(is > was, "everybody is in another state since");
     }
@@ -239,7 +239,7 @@ fn a_shift_change_turns_everybody_within_its_time() {
         let told = text(&answer["error"]["message"]);
         assert!(told.contains("within"), "{body}: {told}");
     }
-    assert_eq!(states(&mut client), after);
+    assert_eq!(standing(&mut client), after);
 }
 
 #[test]
