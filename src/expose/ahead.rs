@@ -13,7 +13,7 @@ use crate::model::view::View;
 
 /// How often the current view is looked at. One that is there for two looks is worth a page: while
 /// joins are answered, one view follows the other.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Makes pages ahead until `stop` turns true. Of several organisations there is one page, which
 /// changes whenever one of them does: that is made by whoever asks.
