@@ -254,7 +254,10 @@ impl Driver {
                     );
                     tasks.spawn(kept.in_current_span());
                 }
-                Effect::Publish(view) => self.pages.publish(view),
+                Effect::Publish(view) => {
+                    self.pages.publish(view);
+                    self.pulse.has_shown();
+                }
                 Effect::Measure(measurement) => self.telemetry.measure(measurement),
                 Effect::Notice(notice) => say(&notice),
             }

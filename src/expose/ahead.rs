@@ -3,17 +3,17 @@
 //! scrapes about as often as we poll: without this, nearly every scrape would be the first of a view.
 //! Edge.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::state::ServerState;
-use crate::model::view::View;
 
-/// How often the current view is looked at. One that is there for two looks is worth a page: while
-/// joins are answered, one view follows the other.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// While joins are answered, one view follows the other: one that has stayed for so long is worth a
+/// page.
+const STAYED: Duration = Duration::from_millis(200);
 
 /// Makes pages ahead until `stop` turns true. Of several organisations there is one page, which
 /// changes whenever one of them does: that is made by whoever asks.
@@ -21,22 +21,12 @@ pub async fn make_ahead(state: Arc<ServerState>, mut stop: watch::Receiver<bool>
     let Some(only) = state.all().only().cloned() else {
         return;
     };
-    // Nothing of an old view is kept: of a large organisation it is tens of megabytes.
-    let (mut seen, mut last) = (Weak::<View>::new(), Weak::new());
     loop {
         tokio::select! {
             _ = stop.wait_for(|stopped| *stopped) => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = only.pulse.shows() => {}
         }
-        let current = Arc::downgrade(&only.pages.view());
-        if !current.ptr_eq(&seen) {
-            seen = current;
-            continue;
-        }
-        if current.ptr_eq(&last) {
-            continue;
-        }
-        last = current;
+        while timeout(STAYED, only.pulse.shows()).await.is_ok() {}
         let (served, now) = (only.clone(), state.clock.now().mono);
         let make = move || served.pages.make_ahead(served.telemetry.shelves(), now);
         if tokio::task::spawn_blocking(make).await.is_err() {
@@ -76,7 +66,7 @@ mod tests {
             windows: Arc::new(NoWindows),
             pulse: Arc::new(Pulse::new()),
         };
-        let pages = Arc::clone(&served.pages);
+        let (pages, pulse) = (Arc::clone(&served.pages), Arc::clone(&served.pulse));
         let front = Front::open("/metrics").unwrap();
         let clock = SystemClock::new();
         let own = Arc::clone(&telemetry);
@@ -86,17 +76,18 @@ mod tests {
 
         pages.page(own.shelves(), Format::Text, true, clock.now().mono);
         pages.publish(Arc::default());
+        pulse.has_shown();
         let made = async {
             while !pages.at_hand(own.shelves(), Format::Text, true) {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, made).await.unwrap();
+        timeout(PATIENCE, made).await.unwrap();
         assert!(
             !pages.at_hand(own.shelves(), Format::OpenMetrics, true),
             "nobody has asked for that"
         );
         stop.send(true).unwrap();
-        tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
+        timeout(PATIENCE, task).await.unwrap().unwrap();
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 use super::access::{Access, AccessError};
 use super::connection::Connections;
@@ -105,12 +105,13 @@ impl Duty {
     }
 }
 
-/// The heartbeat of whoever does the work: tells one that stands still from one that waits; and
-/// what the work is.
+/// The heartbeat of whoever does the work: tells one that stands still from one that waits; what
+/// the work is; and when it has shown something new.
 #[derive(Debug)]
 pub struct Pulse {
     last: AtomicI64,
     duty: AtomicU8,
+    shown: Notify,
 }
 
 /// `/-/healthy` fails when the last beat is older than this. The driver beats at least every
@@ -125,6 +126,7 @@ impl Pulse {
         Self {
             last: AtomicI64::new(NEVER),
             duty: AtomicU8::new(Duty::Polls as u8),
+            shown: Notify::const_new(),
         }
     }
 
@@ -137,6 +139,16 @@ impl Pulse {
     pub fn duty(&self) -> Duty {
         let duty = self.duty.load(Ordering::Relaxed);
         Duty::ALL[usize::from(duty)]
+    }
+
+    /// A view has been published.
+    pub fn has_shown(&self) {
+        self.shown.notify_one();
+    }
+
+    /// Waits for a view that has not been waited for yet. For one task.
+    pub(super) async fn shows(&self) {
+        self.shown.notified().await;
     }
 
     /// It is alive.
