@@ -193,8 +193,10 @@ impl Exporter {
         }
     }
 
-    /// What the exporter does between a poll and the scrape that follows.
-    fn make_ahead(&self) {
+    /// What the exporter does from one poll to the scrape that follows it.
+    fn poll_and_make_ahead(&self, view: Arc<View>) {
+        self.count_a_poll();
+        self.pages.publish(view);
         let now = self.clock.now().mono;
         self.pages.make_ahead(self.telemetry.shelves(), now);
     }
@@ -294,9 +296,7 @@ fn case(criterion: &mut Criterion, name: &str, queues: usize, per_agent: PerAgen
     support::side_by_side(
         "of the first scrape of a view whose page was made ahead, to that",
         || {
-            exporter.count_a_poll();
-            exporter.pages.publish(view.clone());
-            exporter.make_ahead();
+            exporter.poll_and_make_ahead(view.clone());
             ours.timed()
         },
         || theirs.timed(),
@@ -313,9 +313,7 @@ fn case(criterion: &mut Criterion, name: &str, queues: usize, per_agent: PerAgen
     support::side_by_side(
         "of the first compressed scrape of a view whose page was made ahead, to that",
         || {
-            exporter.count_a_poll();
-            exporter.pages.publish(view.clone());
-            exporter.make_ahead();
+            exporter.poll_and_make_ahead(view.clone());
             ours.timed_gzip()
         },
         || theirs.timed(),

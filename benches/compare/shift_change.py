@@ -94,10 +94,11 @@ def tell(options, looks, peak):
     a_minute = gained["events"] / took * 60
     waited = max(look["waiting"] for look in looks)
     everybody = [look["at"] for look in looks if look["events"] >= first["events"] + options.agents]
+    after = f"within {everybody[0] - first['at']:.0f} s" if everybody else "never"
     print(
         f"{options.agents} agents, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}:\n"
         f"  {gained['events']:.0f} events, {a_minute:.0f} a minute, {a_minute / options.agents:.2f} of each agent;"
-        f" as many as agents stored {everybody[0] - first['at'] if everybody else took:.0f} s after the first look\n"
+        f" as many as agents stored {after}\n"
         f"  {max(look['owed'] for look in looks):.0f} questions owed at most, {last['owed']:.0f} at the end\n"
         f"  {gained['snapshots']:.0f} snapshots accepted in {took:.0f} s, one every"
         f" {took / max(1, gained['snapshots']):.1f} s; {gained['others']:.0f} others\n"

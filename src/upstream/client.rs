@@ -275,8 +275,9 @@ fn address(base: &Url, path_and_query: &str) -> Option<Url> {
     (url.path() == path).then_some(url)
 }
 
-/// Reads at most `limit` decompressed bytes into the room of `body`; beside them, why there are not all of them. Counted
-/// while they come, so that a compressed bomb costs no more than the limit (reliability.md M26).
+/// Reads at most `limit` decompressed bytes into the room of `body`; beside them, why there are not
+/// all of them. Counted while they come, so that a compressed bomb costs no more than the limit
+/// (reliability.md M26).
 async fn read_body(
     mut answer: reqwest::Response,
     mut body: Vec<u8>,
